@@ -1,0 +1,28 @@
+import { z } from "zod";
+
+/** Name of a runtime: the documented three, and newer ones that the machine may have. */
+export const Runtime = z
+  .string()
+  .regex(/^(nodejs(18|20|22|24|26)|python3(9|10|11|12|13|14)|go1(19|[2-9][0-9]))$/, "unknown runtime")
+  .meta({ id: "Runtime", example: "nodejs18" });
+export type Runtime = z.infer<typeof Runtime>;
+
+export type Language = "nodejs" | "python" | "go";
+
+export function languageOf(runtime: string): Language {
+  if (runtime.startsWith("nodejs")) return "nodejs";
+  return runtime.startsWith("python") ? "python" : "go";
+}
+
+/** One row of `GET /api/v1/runtimes`. */
+export interface RuntimeInfo {
+  name: string;
+  language: Language;
+  /** The real version that runs it; empty when there is none. */
+  version: string;
+  /** True when the version is of the line that the name says. */
+  exact: boolean;
+  available: boolean;
+  /** How to install what is missing; empty when nothing is. */
+  hint: string;
+}
