@@ -1,0 +1,80 @@
+import { isIP } from "node:net";
+import { formatHelp } from "./help.ts";
+import type { DefaultContext, Option } from "./option.ts";
+import { type Config, OPTIONS } from "./options.ts";
+import { readConfigFile, readFlags, readVariables, type Said, type Source } from "./sources.ts";
+
+export interface ConfigInput extends DefaultContext {
+  /** Without the program's own path. */
+  argv: readonly string[];
+  /** Reads the file of `--config`; throws when it cannot. */
+  readFile(path: string): string;
+}
+
+export type ConfigResult =
+  | { kind: "config"; config: Config; warnings: readonly string[] }
+  | { kind: "problems"; problems: readonly string[] }
+  | { kind: "help"; text: string }
+  | { kind: "version" };
+
+const ALL_OPTIONS: readonly Option<unknown>[] = Object.values(OPTIONS);
+
+/** Everything the server is told, checked as a whole: a flag wins over a variable, that over the file, that over the default. */
+export function parseConfig(input: ConfigInput): ConfigResult {
+  const flags = readFlags(input.argv, ALL_OPTIONS);
+  if (flags.wantsHelp) return { kind: "help", text: formatHelp(ALL_OPTIONS) };
+  if (flags.wantsVersion) return { kind: "version" };
+  const variables = readVariables(input.environment, ALL_OPTIONS);
+  const file = readFileSource(input, flags.configFile ?? input.environment["KS_CONFIG"]);
+  const problems = [...flags.problems, ...file.problems];
+  const values: Record<string, unknown> = {};
+  for (const [key, option] of Object.entries(OPTIONS)) {
+    const said = [flags, variables, file].map((source) => source.said.get(option.flag)).find((entry) => entry !== undefined);
+    values[key] = readValue(option, said, input, problems);
+  }
+  const config = values as Config;
+  if (problems.length === 0) problems.push(...findContradictions(config));
+  return problems.length > 0 ? { kind: "problems", problems } : { kind: "config", config, warnings: variables.warnings };
+}
+
+function readFileSource(input: ConfigInput, path: string | undefined): Source {
+  if (path === undefined || path === "") return { said: new Map(), problems: [] };
+  try {
+    return readConfigFile(path, input.readFile(path), ALL_OPTIONS);
+  } catch (error) {
+    return { said: new Map(), problems: [`--config ${path} cannot be read: ${(error as Error).message}`] };
+  }
+}
+
+function readValue(option: Option<unknown>, said: Said | undefined, context: DefaultContext, problems: string[]): unknown {
+  if (said === undefined) return option.fallback(context);
+  const parsed = option.parse(said.text, context);
+  if ("value" in parsed) return parsed.value;
+  problems.push(`${said.origin} ${parsed.problem}`);
+  return undefined;
+}
+
+function findContradictions(config: Config): string[] {
+  const problems: string[] = [];
+  const open = config.hosts.filter((host) => !isLoopback(host));
+  if (config.hosts.length === 0) problems.push("--host must name at least one address");
+  if (open.length > 0 && !config.insecureNoAuth) {
+    problems.push(
+      `--host ${open.join(",")} would let anyone who reaches the port run code here, as the API has no authentication. ` +
+        "Listen on 127.0.0.1 behind a proxy that authenticates, or add --insecure-no-auth if the network is trusted",
+    );
+  }
+  if (open.length > 0 && config.sandbox === "plain") {
+    problems.push("--sandbox plain serves on loopback alone; install bubblewrap and use --sandbox auto or require");
+  }
+  if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
+    problems.push("--tls-cert and --tls-key belong together: give both or neither");
+  }
+  return problems;
+}
+
+/** True for addresses and names that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+  if (host === "localhost" || host === "::1") return true;
+  return isIP(host) === 4 && host.startsWith("127.");
+}
