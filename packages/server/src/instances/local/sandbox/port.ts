@@ -20,6 +20,8 @@ export interface SandboxExit {
   signal: string | null;
   /** Set when the memory limit ended it. */
   outOfMemory?: { limitMiB: number; peakMiB: number };
+  /** Most memory it ever used, where that is known. */
+  peakMiB?: number;
 }
 
 /** A process group of which nothing survives. Descriptors: 0 empty, 1 and 2 pipes, 3 the frame socket. */

@@ -1,0 +1,76 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { MemoryPoller, type WatchedMemory } from "./memory-poller.ts";
+import type { CompiledSandboxOptions } from "./options.ts";
+import type { Sandbox, SandboxedProcess, SandboxExit, SandboxSpec, SandboxStrength } from "./port.ts";
+import { isSameAlive, killQuietly, listGroup, listTree, type ProcessIdentity } from "./process-tree.ts";
+import { type Child, spawnChild } from "./spawn-child.ts";
+
+/** How long the remains of a killed group are waited for; only a process stuck in the kernel takes longer. */
+const GONE_TIMEOUT_MS = 5_000;
+
+/** Replicas as plain process groups: a clean environment and a memory limit, but the files and the network of the server. */
+export class PlainSandbox implements Sandbox {
+  readonly strength: SandboxStrength = {
+    driver: "plain",
+    network: "host",
+    memory: "polled",
+    degraded: ["sandbox-plain", "network-host", "memory-polled"],
+  };
+  readonly #poller = new MemoryPoller();
+  readonly #alive = new Set<SandboxedProcess>();
+
+  constructor(_options: CompiledSandboxOptions) {}
+
+  async stage(source: string): Promise<{ source: string; target: string }> {
+    return { source, target: source };
+  }
+
+  async spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
+    const child = await spawnChild({ command: spec.command, environment: spec.environment, input: spec.input });
+    const kill = () => killGroup(child.pid, memory.seen());
+    const memory = this.#poller.watch(child.pid, spec.memoryMiB, kill);
+    const process: SandboxedProcess = {
+      id: spec.id,
+      pid: child.pid,
+      frames: child.frames,
+      stdout: child.stdout,
+      stderr: child.stderr,
+      exited: this.#waitUntilGone(child, memory, spec.memoryMiB).finally(() => this.#alive.delete(process)),
+      memoryMiB: async () => memory.currentMiB(),
+      kill,
+    };
+    this.#alive.add(process);
+    return process;
+  }
+
+  async stop(): Promise<void> {
+    const exits = [...this.#alive].map((process) => {
+      process.kill();
+      return process.exited;
+    });
+    await Promise.all(exits);
+  }
+
+  async #waitUntilGone(child: Child, memory: WatchedMemory, limitMiB: number): Promise<SandboxExit> {
+    const { code, signal } = await child.ended;
+    memory.stop();
+    const known = memory.seen();
+    const deadlineMs = performance.now() + GONE_TIMEOUT_MS;
+    killGroup(child.pid, known);
+    while ((listGroup(child.pid).length > 0 || known.some(isSameAlive)) && performance.now() < deadlineMs) {
+      await delay(5);
+      killGroup(child.pid, known);
+    }
+    const exit: SandboxExit = { code, signal };
+    if (memory.exceeded) exit.outOfMemory = { limitMiB, peakMiB: Math.ceil(memory.peakMiB) };
+    return exit;
+  }
+}
+
+/** Ends the group, and what left it but can still be found below it. */
+function killGroup(group: number, seen: readonly ProcessIdentity[]): void {
+  const below = listTree(group, true);
+  killQuietly(-group);
+  for (const pid of below) killQuietly(pid);
+  for (const identity of seen) if (isSameAlive(identity)) killQuietly(identity.pid);
+}
