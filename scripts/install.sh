@@ -12,7 +12,7 @@ is_installed() {
   [ -f "$root/node_modules/.package-lock.json" ] || return 1
   cmp -s "$root/package-lock.json" "$stamp" && return 0
   # No stamp, or an old one: npm was run by hand since the lock file changed.
-  [ "$root/node_modules/.package-lock.json" -nt "$root/package-lock.json" ]
+  [ ! "$root/package-lock.json" -nt "$root/node_modules/.package-lock.json" ]
 }
 
 # The npm that started us, run by the Node.js that ran it: `node` on npm's PATH may be a binary out of node_modules.
@@ -55,7 +55,7 @@ install_packages() {
   take_lock
   if ! is_installed; then
     say "installing the packages of package-lock.json (needed once)"
-    if ! (cd "$root" && run_npm ci --include=dev --include=optional --no-fund --no-audit >&2); then
+    if ! (cd "$root" && run_npm ci --include=dev --include=optional --loglevel=error >&2); then
       say "npm ci failed (see above); the registry must be reachable: npm config get registry"
       exit 1
     fi
