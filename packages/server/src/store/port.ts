@@ -70,7 +70,7 @@ export interface CronStore {
   listCronRuns(uid: string, limit: number): Promise<CronRun[]>;
 }
 
-/** Counters and histograms, one row a function; may lose the last second in a crash. */
+/** Counters and histograms, one row a function, by its uid; may lose the last second in a crash. Rows of functions that are gone are dropped. */
 export interface MetricsStore {
   loadMetrics(): Promise<Map<string, Uint8Array>>;
   saveMetrics(rows: ReadonlyMap<string, Uint8Array>): Promise<void>;
