@@ -1,0 +1,69 @@
+"use strict";
+
+const { FrameWriter, TYPE } = require("./frames.js");
+const { Replica } = require("./replica.js");
+
+const ROUNDS = 3;
+const CALLS = 8;
+const CODE = {
+  commonjs:
+    "const { inspect } = require('node:util');\nlet calls = 0;\n" +
+    "module.exports.handler = async (event, context) => { calls += 1; console.log('call', calls, event.method); " +
+    "if (event.query.fail) throw new Error(inspect(event.query)); " +
+    "return { statusCode: 200, headers: { 'x-calls': calls }, body: { echo: event.body, id: context.awsRequestId } }; };",
+  esm:
+    "import { inspect } from 'node:util';\n" + "export const handler = (event) => ({ message: inspect(event.body), at: import.meta.url });",
+};
+
+/** Runs throw-away functions through everything that a first call needs, so that nothing is met for the first time then. */
+async function exercise() {
+  for (let round = 0; round < ROUNDS; round += 1) {
+    await runFunction("commonjs");
+    await runFunction("esm");
+  }
+}
+
+function runFunction(module) {
+  return new Promise((resolve, reject) => {
+    const replica = new Replica(
+      {
+        queuedBytes: 0,
+        write() {},
+      },
+      (code) => (code === 0 ? resolve() : reject(new Error(`a throw-away function of kind ${module} failed`))),
+    );
+    const gateway = new FrameWriter({ queuedBytes: 0, write: (bytes, length) => replica.receive(bytes, length) });
+    const meta = {
+      function: "exercise",
+      uid: "0",
+      revision: 1,
+      handler: "index.handler",
+      module,
+      concurrency: CALLS,
+      timeoutMs: 30_000,
+      memoryMiB: 256,
+    };
+    const environment = Buffer.from("\0\0\0\0{}");
+    environment[3] = 2;
+    const body = Buffer.concat([environment, Buffer.from(CODE[module])]);
+    gateway.bytes(TYPE.SPECIALISE, 0, JSON.stringify(meta), body, 0, body.length);
+    for (let stream = 1; stream <= CALLS; stream += 1) gateway.text(TYPE.CALL, stream, callMeta(stream), '{"key":"value","data":[1,2,3]}');
+    gateway.text(TYPE.PING, 0, "", "12345678");
+    gateway.text(TYPE.DRAIN, 0, "", "");
+    gateway.flush();
+  });
+}
+
+function callMeta(stream) {
+  return JSON.stringify({
+    id: `exercise-${stream}`,
+    method: "POST",
+    path: "/invoke",
+    query: stream === 2 ? { fail: "1" } : {},
+    headers: { host: "localhost", "content-type": "application/json", "content-length": "30" },
+    trigger: { type: "invoke" },
+    timeoutMs: 30_000,
+  });
+}
+
+module.exports = { exercise };

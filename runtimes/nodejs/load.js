@@ -1,0 +1,181 @@
+"use strict";
+
+const { isBuiltin } = require("node:module");
+const vm = require("node:vm");
+const { cut, describeError } = require("./errors.js");
+
+const FOLDER = "/function";
+const CLASS = /^class\b/;
+const functionToString = Function.prototype.toString;
+
+/** Why a function could not be loaded: reason and message of FAILED. */
+class LoadFailure extends Error {
+  constructor(reason, message) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+class MissingModule extends Error {
+  constructor(specifier, code) {
+    super(`Cannot find module '${specifier}': only the modules built into Node.js can be loaded`);
+    this.name = "Error";
+    this.code = code;
+  }
+}
+
+/**
+ * The handler that `meta` names, found in its code.
+ * @returns {{call: Function, takesCallback: boolean} | Promise<…>} a promise for ES modules alone
+ * @throws LoadFailure
+ */
+function loadHandler(meta, code) {
+  const name = splitHandler(meta.handler);
+  if (meta.module === "esm") return loadModule(name, code);
+  return findHandler(loadCommonJs(name.file, code), name);
+}
+
+async function loadModule(name, code) {
+  return findHandler(await loadEsm(name.file, code), name);
+}
+
+/** `index.handler` → file `index`, exports [`handler`]; the file may be in a folder. */
+function splitHandler(handler) {
+  const parts = handler.split(".");
+  return parts.length === 1 ? { file: "index", path: parts } : { file: parts[0], path: parts.slice(1) };
+}
+
+function loadCommonJs(file, code) {
+  const filename = `${FOLDER}/${file}.js`;
+  const module = { exports: {}, id: ".", filename, loaded: false, children: [], paths: [], require: requireBuiltin };
+  const dirname = filename.slice(0, filename.lastIndexOf("/"));
+  try {
+    const run = vm.compileFunction(withoutPrologue(code), ["exports", "require", "module", "__filename", "__dirname"], {
+      filename,
+      importModuleDynamically: importBuiltin,
+    });
+    run.call(module.exports, module.exports, requireBuiltin, module, filename, dirname);
+  } catch (error) {
+    throw explain(error, filename);
+  }
+  module.loaded = true;
+  return module.exports;
+}
+
+async function loadEsm(file, code) {
+  const filename = `${FOLDER}/${file}.mjs`;
+  const identifier = `file://${filename}`;
+  try {
+    const module = new vm.SourceTextModule(withoutPrologue(code), {
+      identifier,
+      initializeImportMeta(meta) {
+        meta.dirname = filename.slice(0, filename.lastIndexOf("/"));
+        meta.filename = filename;
+        meta.url = identifier;
+      },
+      importModuleDynamically: importBuiltin,
+    });
+    await module.link(linkBuiltin);
+    await module.evaluate();
+    return module.namespace;
+  } catch (error) {
+    throw explain(error, filename);
+  }
+}
+
+/** Without a byte order mark, and with a `#!` line turned into a comment, so that lines keep their numbers. */
+function withoutPrologue(code) {
+  if (code.charCodeAt(0) === 0xfeff) code = code.slice(1);
+  return code.startsWith("#!") ? `//${code}` : code;
+}
+
+function requireBuiltin(specifier) {
+  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "MODULE_NOT_FOUND");
+  return require(specifier);
+}
+requireBuiltin.resolve = (specifier) => {
+  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "MODULE_NOT_FOUND");
+  return specifier;
+};
+requireBuiltin.cache = Object.create(null);
+requireBuiltin.main = undefined;
+
+function importBuiltin(specifier) {
+  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "ERR_MODULE_NOT_FOUND");
+  return import(specifier);
+}
+
+async function linkBuiltin(specifier) {
+  const namespace = await importBuiltin(specifier);
+  const names = Object.keys(namespace);
+  const module = new vm.SyntheticModule(names, () => {
+    for (const name of names) module.setExport(name, namespace[name]);
+  });
+  return module;
+}
+
+/** The failure that an error of compiling or running the code stands for, with the file and line where V8 tells them. */
+function explain(error, filename) {
+  const { type, message } = describeError(error);
+  const name = filename.slice(FOLDER.length + 1);
+  const line = lineOf(error, filename);
+  const text = cut(`${type}: ${message}${line === "" ? "" : ` (${name}:${line})`}`, 8_192);
+  if (type === "SyntaxError" && isCompileError(error, filename)) return new LoadFailure("SyntaxError", text);
+  if (error?.code === "MODULE_NOT_FOUND" || error?.code === "ERR_MODULE_NOT_FOUND") return new LoadFailure("ModuleNotFound", text);
+  return new LoadFailure("LoadError", text);
+}
+
+function isCompileError(error, filename) {
+  const stack = String(error.stack);
+  return stack.startsWith(`${filename}:`) || stack.startsWith(`file://${filename}:`) || !stack.includes(`(${filename}:`);
+}
+
+/** The line of the code that an error came from, or "". A compile error's stack begins with it. */
+function lineOf(error, filename) {
+  const stack = typeof error?.stack === "string" ? error.stack : "";
+  const start = stack.indexOf(`${filename}:`);
+  if (start === -1) return "";
+  return /^[0-9]+/.exec(stack.slice(start + filename.length + 1))?.[0] ?? "";
+}
+
+function findHandler(exports, { file, path }) {
+  const found = follow(exports, path) ?? follow(exports?.default, path) ?? defaultItself(exports, path);
+  if (found === undefined) {
+    throw new LoadFailure("HandlerNotFound", `HandlerNotFound: "${path.join(".")}" is not exported by ${file}; ${listExports(exports)}`);
+  }
+  const { value, owner } = found;
+  if (typeof value !== "function" || CLASS.test(functionToString.call(value))) {
+    const kind = typeof value === "function" ? "a class" : `of type ${value === null ? "null" : typeof value}`;
+    throw new LoadFailure("UnsupportedHandler", `UnsupportedHandler: export "${path.join(".")}" of ${file} is ${kind}, not a function`);
+  }
+  return { call: value.bind(owner), takesCallback: value.length >= 3 };
+}
+
+function follow(root, path) {
+  let owner;
+  let value = root;
+  for (const name of path) {
+    if (value === null || (typeof value !== "object" && typeof value !== "function") || !(name in value)) return undefined;
+    owner = value;
+    value = value[name];
+  }
+  // What every object inherits, such as `toString`, is not an export.
+  return value === Object.prototype[path[0]] ? undefined : { value, owner };
+}
+
+/** `module.exports = function …` is what a handler called `default` means. */
+function defaultItself(exports, path) {
+  return path.length === 1 && path[0] === "default" && typeof exports === "function" ? { value: exports, owner: undefined } : undefined;
+}
+
+function listExports(exports) {
+  if (typeof exports === "function") return "module.exports is a function itself: export it by name, or call the handler `default`";
+  if (exports === null || typeof exports !== "object") return `module.exports is of type ${exports === null ? "null" : typeof exports}`;
+  const names = Object.keys(exports);
+  if (exports.default !== null && typeof exports.default === "object") {
+    for (const name of Object.keys(exports.default)) names.push(`default.${name}`);
+  }
+  return names.length === 0 ? "it exports nothing" : `it exports ${names.slice(0, 50).join(", ")}`;
+}
+
+module.exports = { LoadFailure, loadHandler };

@@ -1,0 +1,101 @@
+"use strict";
+
+const net = require("node:net");
+const { allocUnsafeSlow, atomicsWait, bufferFrom, bytesSubarray, now, uncurryThis, writeSync } = require("./builtins.js");
+
+const READ_BYTES = 65_536;
+const RETRY_MS = 2;
+const FLUSH_LIMIT_MS = 5_000;
+const socketWrite = uncurryThis(net.Socket.prototype.write);
+
+/**
+ * The frame socket on a descriptor. Writes go straight to it; only where it is full a copy of the rest waits, one piece
+ * of it at a time in the socket's own queue.
+ */
+class SocketTransport {
+  #fd;
+  #socket;
+  #waiting = [];
+  #sending = null;
+  #onSent;
+
+  /** Bytes that the other side has not taken yet. */
+  queuedBytes = 0;
+  /** Called when nothing waits any more. */
+  onDrained = null;
+
+  /**
+   * @param onRead (bytes, length): the bytes are lent until it returns
+   * @param onEnd the other side has ended, or the socket is broken
+   */
+  constructor(fd, onRead, onEnd) {
+    const buffer = allocUnsafeSlow(READ_BYTES);
+    this.#fd = fd;
+    this.#socket = new net.Socket({
+      fd,
+      readable: true,
+      writable: true,
+      onread: {
+        buffer,
+        callback: (length) => {
+          onRead(buffer, length);
+          return true;
+        },
+      },
+    });
+    this.#socket.on("error", onEnd);
+    this.#socket.on("end", onEnd);
+    this.#socket.on("close", onEnd);
+    this.#onSent = () => {
+      this.queuedBytes -= this.#sending.length;
+      this.#sending = null;
+      if (this.#waiting.length > 0) this.#sendNext();
+      else if (this.onDrained !== null) this.onDrained();
+    };
+  }
+
+  write(bytes, length) {
+    const sent = this.queuedBytes === 0 ? this.#tryWrite(bytes, 0, length) : 0;
+    if (sent === length) return;
+    const rest = bufferFrom(bytesSubarray(bytes, sent, length));
+    this.queuedBytes += rest.length;
+    this.#waiting[this.#waiting.length] = rest;
+    if (this.#sending === null) this.#sendNext();
+  }
+
+  #sendNext() {
+    this.#sending = this.#waiting.shift();
+    socketWrite(this.#socket, this.#sending, this.#onSent);
+  }
+
+  /** How many bytes the descriptor took; a broken one is noticed by the reading side. */
+  #tryWrite(bytes, offset, length) {
+    try {
+      return writeSync(this.#fd, bytes, offset, length);
+    } catch {
+      return 0;
+    }
+  }
+
+  /** Writes what waits before the process ends, for as long as the other side takes it. */
+  flushSync() {
+    if (this.queuedBytes === 0) return;
+    const limitMs = now() + FLUSH_LIMIT_MS;
+    // What libuv has sent of the piece in its queue is gone already.
+    const unsent = this.#socket._handle?.writeQueueSize ?? 0;
+    if (this.#sending !== null) this.#waiting.unshift(bytesSubarray(this.#sending, this.#sending.length - unsent));
+    const cell = new Int32Array(new SharedArrayBuffer(4));
+    for (const piece of this.#waiting) {
+      let offset = 0;
+      while (offset < piece.length) {
+        const sent = this.#tryWrite(piece, offset, piece.length - offset);
+        offset += sent;
+        if (sent > 0) continue;
+        if (now() > limitMs) return;
+        atomicsWait(cell, 0, 0, RETRY_MS);
+      }
+    }
+  }
+}
+
+module.exports = { SocketTransport };
