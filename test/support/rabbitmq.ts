@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { connect } from "amqplib";
+
+/** The script itself: Debian's /usr/sbin wrapper would change the user and write to the machine's log folder. */
+const SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const BOOT_LIMIT_MS = 90_000;
+
+/** Why RabbitMQ cannot run here, or undefined when it can. */
+export function rabbitMqMissing(): string | undefined {
+  return existsSync(SERVER) ? undefined : "needs RabbitMQ: apt-get install rabbitmq-server";
+}
+
+/** A RabbitMQ of the test's own: loopback, free ports, folders that go away with it. */
+export interface RabbitMq {
+  readonly url: string;
+  readonly port: number;
+  /** SIGKILL: as if the machine had lost power, but for the disk. */
+  kill(): Promise<void>;
+  /** SIGTERM, and waits for the end. */
+  shutDown(): Promise<void>;
+  /** Starts it again on the same port and data. */
+  start(): Promise<void>;
+  /** Ends it and removes its folder. */
+  dispose(): Promise<void>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** With setpriv the child ends with this process even when this process is killed. */
+function spawnTied(command: string, args: string[], env: Record<string, string>): ChildProcess {
+  const options = { env, stdio: "ignore" as const };
+  if (!existsSync("/usr/bin/setpriv")) return spawn(command, args, options);
+  return spawn("/usr/bin/setpriv", ["--pdeathsig", "KILL", "--", command, ...args], options);
+}
+
+async function endProcess(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  await exited;
+}
+
+async function waitUntilItAnswers(url: string, child: ChildProcess, logFile: string): Promise<void> {
+  const limit = performance.now() + BOOT_LIMIT_MS;
+  for (;;) {
+    try {
+      const connection = await connect(url, { timeout: 5_000 });
+      await connection.close();
+      return;
+    } catch (error) {
+      const ended = child.exitCode !== null || child.signalCode !== null;
+      if (ended || performance.now() > limit) {
+        const log = await readFile(logFile, "utf8").catch(() => "no log");
+        throw new Error(`RabbitMQ did not start:\n${log.slice(-4_000)}`, { cause: error });
+      }
+      await pause(100);
+    }
+  }
+}
+
+async function launch(): Promise<RabbitMq> {
+  const [port, distPort, epmdPort] = [await freePort(), await freePort(), await freePort()];
+  const folder = await mkdtemp(join(tmpdir(), "ks-rabbitmq-"));
+  const logFolder = join(folder, "log");
+  const nodeName = `ks${process.pid}p${port}@localhost`;
+  await mkdir(logFolder);
+  await writeFile(join(folder, "enabled_plugins"), "[].\n");
+  await writeFile(join(folder, "rabbitmq.conf"), "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 10MB\n");
+  const env = {
+    PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin",
+    HOME: folder,
+    LANG: "C.UTF-8",
+    // Makes the script exec the Erlang machine, so that the process we signal is the broker.
+    RUNNING_UNDER_SYSTEMD: "true",
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: "127.0.0.1",
+    RABBITMQ_CONF_ENV_FILE: join(folder, "none.conf"),
+    RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
+    RABBITMQ_NODENAME: nodeName,
+    RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(distPort),
+    RABBITMQ_MNESIA_BASE: join(folder, "mnesia"),
+    RABBITMQ_LOG_BASE: logFolder,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
+  };
+  const url = `amqp://guest:guest@127.0.0.1:${port}`;
+  // Started in the foreground, so that it ends with us: RabbitMQ would otherwise leave a daemon behind.
+  const epmd = spawnTied("/usr/bin/epmd", ["-port", String(epmdPort), "-address", "127.0.0.1"], env);
+  let server: ChildProcess | undefined;
+
+  const start = async (): Promise<void> => {
+    server = spawnTied(SERVER, [], env);
+    await waitUntilItAnswers(url, server, join(logFolder, `${nodeName}.log`));
+  };
+  const broker: RabbitMq = {
+    url,
+    port,
+    start,
+    kill: () => endProcess(server, "SIGKILL"),
+    shutDown: () => endProcess(server, "SIGTERM"),
+    async dispose() {
+      await endProcess(server, "SIGKILL");
+      await endProcess(epmd, "SIGKILL");
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+  try {
+    await start();
+  } catch (error) {
+    await broker.dispose();
+    throw error;
+  }
+  return broker;
+}
+
+let shared: Promise<RabbitMq> | undefined;
+
+/** The one broker of this test process; the first caller starts it, which takes about 6 s. */
+export function sharedRabbitMq(): Promise<RabbitMq> {
+  shared ??= launch();
+  return shared;
+}
+
+/** For a suite's `after`: ends the broker of this process, if there is one. */
+export async function disposeRabbitMq(): Promise<void> {
+  const broker = await shared?.catch(() => undefined);
+  shared = undefined;
+  await broker?.dispose();
+}
