@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 
 /**
  * The folder that holds everything a server keeps, used by one process at a time:
@@ -23,7 +23,12 @@ export function openDataFolder(folder: string): DataFolder {
   makePrivate(path);
   const lock = takeLock(path);
   writePid(path);
-  return { path, close: () => lock.close() };
+  return {
+    path,
+    close: () => {
+      if (lock.isOpen) lock.close();
+    },
+  };
 }
 
 function makePrivate(path: string): void {

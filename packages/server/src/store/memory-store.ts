@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import type { CronOutcome, CronRun, Store, StoredFunction } from "./port.ts";
 
 /** A store without a disk, for unit tests and simulations. */

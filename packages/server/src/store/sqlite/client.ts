@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import { Worker } from "node:worker_threads";
 import { type FromWorker, type Reply, type Request, type ToWorker, unpackError } from "./protocol.ts";
 import type { WorkerOptions } from "./worker.ts";

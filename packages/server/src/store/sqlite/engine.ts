@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import { failpoint } from "../../failpoint.ts";
 import type { StoreDatabase } from "./database.ts";
 import { DiskSpace } from "./disk-space.ts";

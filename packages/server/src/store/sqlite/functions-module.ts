@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import type { StoreDatabase } from "./database.ts";
 import type { StoreModule } from "./module.ts";
 

@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import { failpoint } from "../../failpoint.ts";
 import type { StoreDatabase } from "./database.ts";
 import type { StoreModule } from "./module.ts";

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from "node:fs";
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import { StoreDatabase } from "./database.ts";
 import { migrate } from "./migrate.ts";
 import type { StoreModule } from "./module.ts";

@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode, KsError } from "@kube-serverless/contracts";
+import { ERRORS, type ErrorCode, KsError } from "@kube-serverless/contracts/error";
 
 /** One operation asked for, `module.operation`. */
 export interface Request {

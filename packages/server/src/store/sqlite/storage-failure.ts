@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 
 /** `full`: no space is left, which passes; `broken`: the file cannot be trusted from here on. */
 export type StorageFailure = "full" | "broken";
