@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { FunctionName } from "./name.ts";
 import { Runtime } from "./runtime.ts";
-import { Trigger } from "./trigger.ts";
+import { MAX_TRIGGERS, Trigger } from "./trigger.ts";
 
 export const MAX_CODE_BYTES = 1024 * 1024;
 
@@ -10,25 +10,37 @@ export function defaultConcurrency(runtime: string): number {
   return runtime.startsWith("python") ? 1 : 100;
 }
 
-const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/);
-
-/** What a user asks for, with every default filled in. */
+/** Shape of what a user asks for; `parseFunctionSpec` adds the checks that a schema cannot say. */
 export const FunctionSpec = z
   .strictObject({
     name: FunctionName,
     runtime: Runtime,
-    handler: z.string().min(1).max(256),
-    code: z.string().min(1),
-    environment: z.record(environmentName, z.string()).default({}),
-    minReplicas: z.int().min(0).max(1000).default(0),
-    maxReplicas: z.int().min(1).max(1000).default(10),
-    triggers: z.array(Trigger).max(32).default([]),
+    handler: z.string().min(1).max(256).meta({
+      description: "Node.js: `file.export`; Python: `file.function` or `function`; Go: `Function`",
+      example: "index.handler",
+    }),
+    code: z.string().min(1).meta({
+      description: "Source code, 1 byte to 1 MiB of UTF-8",
+      example: "module.exports.handler = async (event) => ({ statusCode: 200, body: 'Hello!' });",
+    }),
+    environment: z
+      .record(z.string(), z.string())
+      .default({})
+      .meta({ description: "Variables of the function: at most 128, 64 KiB together", example: { VAR1: "value1" } }),
+    minReplicas: z.int().min(0).max(1000).default(0).meta({ description: "Replicas that are kept without calls; 0 scales to zero" }),
+    maxReplicas: z.int().min(1).max(1000).default(10).meta({ description: "Most replicas that take calls; at least minReplicas" }),
+    triggers: z.array(Trigger).max(MAX_TRIGGERS).default([]).meta({ description: "What calls the function beside invocations" }),
     timeout: z.number().min(1).max(900).default(30).meta({ description: "Seconds of handler time" }),
-    memory: z.int().min(64).max(10240).default(256).meta({ description: "MiB" }),
-    concurrency: z.int().min(1).max(1000).optional(),
-    network: z.enum(["outbound", "none"]).default("outbound"),
+    memory: z.int().min(64).max(10240).default(256).meta({ description: "MiB of one replica" }),
+    concurrency: z.int().min(1).max(1000).optional().meta({
+      description: "Calls at once in one replica; 100 for Node.js and Go, 1 for Python, where it is left out",
+    }),
+    network: z
+      .enum(["outbound", "none"])
+      .default("outbound")
+      .meta({ description: "`outbound`: may connect to others, but not to this machine; `none`: no network" }),
   })
-  .meta({ id: "FunctionSpec" });
+  .meta({ id: "FunctionSpec", description: "A function as its user writes it." });
 export type FunctionSpec = Required<z.infer<typeof FunctionSpec>>;
 
 export type FunctionState = "deploying" | "running" | "failed" | "deleting";

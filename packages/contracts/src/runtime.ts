@@ -3,7 +3,10 @@ import { z } from "zod";
 /** Name of a runtime: the documented three, and newer ones that the machine may have. */
 export const Runtime = z
   .string()
-  .regex(/^(nodejs(18|20|22|24|26)|python3(9|10|11|12|13|14)|go1(19|[2-9][0-9]))$/, "unknown runtime")
+  .regex(
+    /^(nodejs(18|20|22|24|26)|python3(9|10|11|12|13|14)|go1(19|[2-9][0-9]))$/,
+    "must be nodejs18, python39, go119 or a newer one; see GET /api/v1/runtimes",
+  )
   .meta({ id: "Runtime", example: "nodejs18" });
 export type Runtime = z.infer<typeof Runtime>;
 

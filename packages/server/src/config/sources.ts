@@ -1,4 +1,4 @@
-import { findNearest } from "./nearest.ts";
+import { findNearest } from "@kube-serverless/contracts";
 import type { Option } from "./option.ts";
 
 /** What one source says about one option. */
