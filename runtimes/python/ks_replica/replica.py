@@ -1,0 +1,301 @@
+"""A replica: what each frame does, and who runs the calls."""
+
+import atexit
+import os
+import sys
+import time
+from _queue import SimpleQueue
+from _thread import start_new_thread
+from contextvars import copy_context
+from threading import Thread
+
+from .blocking import BlockingMode, run_coroutine
+from .call import Call
+from .connection import Connection
+from .context import FunctionInfo
+from .errors import cut
+from .frames import (
+    BUSY,
+    CALL,
+    CANCEL,
+    CREDIT,
+    DATA,
+    DRAIN,
+    FAILED,
+    HELLO,
+    MORE,
+    PING,
+    PONG,
+    READY,
+    SPECIALISE,
+    ProtocolError,
+    unpack_u32,
+)
+from .loader import LoadFailure, load_handler
+from .logs import Logs
+from .serve import serve
+from .strict_json import load_json
+from .ticker import Ticker
+
+PROTOCOL = 1
+_FLUSH_S = 2
+_KEPT_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC"}
+_exit_process = os._exit
+_run_exit_functions = getattr(atexit, "_run_exitfuncs", None)
+
+
+class _Specialisation:
+    """The job of loading the function."""
+
+    def __init__(self, meta, body):
+        self.meta = meta
+        size = unpack_u32(body)
+        if 4 + size > len(body):
+            raise ProtocolError("an environment longer than its frame")
+        self.environment = load_json(body[4 : 4 + size]) if size else {}
+        self.code = body[4 + size :]
+
+
+class Replica:
+    """Everything that one process knows; frames come in by `connection`, `run` is the main thread's life."""
+
+    EXIT = object()
+
+    def __init__(self, sock):
+        self.connection = Connection(sock, self._on_frame)
+        self.calls = {}
+        self.jobs = SimpleQueue()
+        self.on_job = None
+        self.ticker = Ticker(self)
+        self.logs = Logs(self.connection, self.calls, self.ticker.wake)
+        self.handler = None
+        self.info = None
+        self.main_reads = True
+        self.running_job = None
+        self._is_specialised = False
+        self._is_draining = False
+        self._concurrency = 1
+        self._last_stream = 0
+        self._actions = {
+            DATA: self._on_data,
+            CREDIT: self._on_credit,
+            CANCEL: self._on_cancel,
+            PING: self._on_ping,
+            SPECIALISE: self._on_specialise,
+            DRAIN: self._on_drain,
+        }
+
+    def hello(self):
+        """Says that the replica can be specialised."""
+        version = "%d.%d.%d" % sys.version_info[:3]
+        self.connection.send(0, HELLO, {"protocol": PROTOCOL, "language": "python", "version": version, "inFlight": 0})
+
+    # Frames, handled by the thread that reads.
+
+    def _on_frame(self, stream, kind, meta, body):
+        number = kind & ~MORE
+        if number == CALL:
+            self._on_call(stream, meta, body, kind != number)
+        else:
+            action = self._actions.get(number)
+            if action is not None:
+                action(stream, meta, body, kind != number)
+
+    def _on_call(self, stream, meta, body, more):
+        if not self._is_specialised:
+            raise ProtocolError("CALL before SPECIALISE")
+        if stream <= self._last_stream:
+            raise ProtocolError("stream %d again" % stream)
+        self._last_stream = stream
+        if len(self.calls) >= self._concurrency or self._is_draining:
+            self.connection.send(stream, BUSY)
+            return
+        call = self.calls[stream] = Call(self, stream, meta)
+        if call.add(body, more):
+            self._submit(call)
+
+    def _on_data(self, stream, _meta, body, more):
+        call = self.calls.get(stream)
+        if call is not None and call.add_data(body, more):
+            self._submit(call)
+
+    def _on_credit(self, stream, _meta, body, _more):
+        call = self.calls.get(stream)
+        if call is not None:
+            call.add_credit(unpack_u32(body))
+
+    def _on_cancel(self, stream, _meta, _body, _more):
+        call = self.calls.get(stream)
+        if call is not None:
+            call.cancel()
+
+    def _on_ping(self, _stream, _meta, body, _more):
+        self.connection.send(0, PONG, {"inFlight": len(self.calls)}, body)
+
+    def _on_specialise(self, _stream, meta, body, _more):
+        if self._is_specialised:
+            raise ProtocolError("a second SPECIALISE")
+        self._is_specialised = True
+        self._concurrency = max(1, int(meta.get("concurrency", 1)))
+        self._submit(_Specialisation(meta, body))
+
+    def _on_drain(self, _stream, _meta, _body, _more):
+        self._is_draining = True
+        if not self.calls:
+            self._submit(self.EXIT)
+
+    def _submit(self, job):
+        self.jobs.put(job)
+        if self.on_job is not None:
+            self.on_job()
+
+    def end_call(self, call):
+        """The call has its answer; its place is free."""
+        self.calls.pop(call.stream, None)
+        if self._is_draining and not self.calls:
+            self._submit(self.EXIT)
+
+    # The main thread.
+
+    def run(self):
+        """Reads frames and runs what they ask for, one after the other, until the function wants it otherwise."""
+        mode = BlockingMode(self._read_for_credit)
+        while True:
+            while self.jobs.empty():
+                with self.connection.reading:
+                    # The ticker may have read a job while this thread waited for its turn.
+                    if self.jobs.empty():
+                        self._pump_safely()
+            job = self.jobs.get()
+            self.running_job = job
+            self.ticker.wake()
+            if type(job) is Call:
+                self.run_call(job, mode)
+            elif job is self.EXIT:
+                self.exit(0)
+            else:
+                self._specialise(job)
+            self.running_job = job = None
+            self._leave_if_forked()
+
+    def run_call(self, call, mode):
+        """Runs a call in this thread, with context variables of its own."""
+        try:
+            copy_context().run(run_coroutine, serve(call, self.handler, self.info, mode))
+        except SystemExit as error:
+            self.exit_like(error)
+
+    def _read_for_credit(self, call):
+        with self.connection.reading:
+            if call.room <= 0 and not call.is_cancelled:
+                self._pump_safely()
+
+    def _pump_safely(self):
+        try:
+            self.connection.pump()
+        except Exception as error:
+            # A signal handler of the function may raise while this thread waits for frames.
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    def _specialise(self, job):
+        started = time.perf_counter()
+        set_environment(job.environment)
+        handler_name = str(job.meta.get("handler", ""))
+        try:
+            self.handler = load_handler(handler_name, job.code)
+            self.info = FunctionInfo(job.meta)
+            uses_loop = self._uses_event_loop(job.code)
+        except LoadFailure as failure:
+            self._fail_to_load(failure)
+        self.logs.end_call(None)
+        load_ms = round((time.perf_counter() - started) * 1000, 3)
+        self.connection.send(0, READY, {"loadMs": load_ms})
+        if uses_loop:
+            self.main_reads = False
+            from .event_loop import run_event_loop
+
+            run_event_loop(self)
+        elif self._concurrency > 1:
+            self.main_reads = False
+            self._run_threads()
+
+    def _uses_event_loop(self, code):
+        return self.handler.is_async and (self._concurrency > 1 or "asyncio" in sys.modules or b"asyncio" in code)
+
+    def _fail_to_load(self, failure):
+        self.logs.end_call(None)
+        self.connection.send(0, FAILED, {"reason": failure.reason, "message": cut(failure.message, 8192)})
+        self.connection.flush(_FLUSH_S)
+        _exit_process(1)
+
+    def _run_threads(self):
+        mode = BlockingMode()
+        workers = [1]
+
+        def work():
+            while True:
+                job = self.jobs.get()
+                if job is self.EXIT:
+                    self.exit(0)
+                self.run_call(job, mode)
+                job = None
+                self._leave_if_forked()
+
+        def add_worker():
+            # Called by the thread that reads alone, so the count needs no lock.
+            if workers[0] < min(self._concurrency, len(self.calls)):
+                workers[0] += 1
+                Thread(target=work, name="call-%d" % workers[0], daemon=True).start()
+
+        self.on_job = add_worker
+        self.start_reader()
+        work()
+
+    def start_reader(self):
+        """Lets a thread of its own read from now on."""
+        start_new_thread(self._read_forever, ())
+
+    def _read_forever(self):
+        with self.connection.reading:
+            while True:
+                self.connection.pump()
+
+    # The end.
+
+    def exit_like(self, error):
+        """Ends the process as an uncaught SystemExit does."""
+        code = error.code
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        self.exit(code or 0)
+
+    def exit(self, code):
+        """Runs what was registered with atexit, sends what waits, and ends the process."""
+        try:
+            if _run_exit_functions is not None:
+                _run_exit_functions()
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        for call in [*self.calls.values(), None]:
+            self.logs.end_call(call)
+        self.connection.flush(_FLUSH_S)
+        _exit_process(code & 0xFF)
+
+    def on_fork(self):
+        """In a child that the function forked: it prints to the pipes and says nothing on the frame socket."""
+        self.logs.is_direct = True
+        self.connection.abandon()
+
+    def _leave_if_forked(self):
+        if not self.connection.is_open:
+            _exit_process(0)
+
+
+def set_environment(variables):
+    """Makes `os.environ` the function's variables and the few that every process has."""
+    kept = {name: os.environ.get(name, default) for name, default in _KEPT_VARIABLES.items()}
+    os.environ.clear()
+    os.environ.update(kept)
+    os.environ.update({name: value for name, value in variables.items() if name != "HOME"})
+    time.tzset()
