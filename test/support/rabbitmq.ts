@@ -42,7 +42,7 @@ async function freePort(): Promise<number> {
 
 /** With setpriv the child ends with this process even when this process is killed. */
 function spawnTied(command: string, args: string[], env: Record<string, string>): ChildProcess {
-  const options = { env, stdio: "ignore" as const };
+  const options = { env, cwd: env["HOME"], stdio: "ignore" as const };
   if (!existsSync("/usr/bin/setpriv")) return spawn(command, args, options);
   return spawn("/usr/bin/setpriv", ["--pdeathsig", "KILL", "--", command, ...args], options);
 }

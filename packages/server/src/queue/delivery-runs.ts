@@ -9,22 +9,28 @@ interface Run {
 /** The deliveries that a consumer has in flight: runs their handlers, and gives back what is left when it stops. */
 export class DeliveryRuns {
   readonly #clock: Clock;
+  readonly #onEnd: () => void;
   readonly #runs = new Set<Run>();
 
-  constructor(clock: Clock) {
+  /** `onEnd` is called after each run, when its place is free. */
+  constructor(clock: Clock, onEnd: () => void = () => {}) {
     this.#clock = clock;
+    this.#onEnd = onEnd;
   }
 
   get size(): number {
     return this.#runs.size;
   }
 
-  /** Runs `handle` and then `settle` with its outcome; a throw counts as failure, and a run that is given back ends as `release`. */
+  /** Runs `handle` and then `settle`, which must not reject, with its outcome; a throw counts as failure, and a run that is given back ends as `release`. */
   start(handle: (signal: AbortSignal) => Promise<DeliveryOutcome>, settle: (outcome: DeliveryOutcome) => Promise<void>): void {
     const abort = new AbortController();
     const run: Run = { abort, done: this.#outcome(handle, abort.signal).then(settle) };
     this.#runs.add(run);
-    run.done = run.done.finally(() => this.#runs.delete(run));
+    run.done = run.done.finally(() => {
+      this.#runs.delete(run);
+      this.#onEnd();
+    });
   }
 
   /** Resolves when nothing is in flight; at the deadline what is left is released, and `graceMs` is its time to be settled. */
