@@ -1,7 +1,18 @@
 "use strict";
 
-const { allocUnsafe, allocUnsafeSlow, bytesSet, bytesSubarray, isArray, isUtf8, jsonParse, setImmediate, utf8Slice, utf8Write } =
-  require("./builtins.js");
+const {
+  allocUnsafe,
+  allocUnsafeSlow,
+  bytesSet,
+  bytesSubarray,
+  isArray,
+  isUtf8,
+  jsonParse,
+  setImmediate,
+  stringIndexOf,
+  utf8Slice,
+  utf8Write,
+} = require("./builtins.js");
 
 const TYPE = Object.freeze({
   HELLO: 1,
@@ -54,6 +65,7 @@ function readFrameLength(bytes, offset) {
 function parseMeta(bytes, start, end) {
   if (start === end) return {};
   const text = utf8Slice(bytes, start, end);
+  if (!isValidUtf8(text, bytes, start, end)) throw new ProtocolError("meta is not UTF-8");
   let meta;
   try {
     meta = jsonParse(text);
@@ -66,7 +78,7 @@ function parseMeta(bytes, start, end) {
 
 /** True when the bytes are UTF-8; `text` is what they decode to. A string without U+FFFD came from valid bytes. */
 function isValidUtf8(text, bytes, start, end) {
-  return text.indexOf("\ufffd") === -1 || isUtf8(bytesSubarray(bytes, start, end));
+  return stringIndexOf(text, "\ufffd") === -1 || isUtf8(bytesSubarray(bytes, start, end));
 }
 
 /**

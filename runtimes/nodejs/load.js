@@ -16,12 +16,10 @@ class LoadFailure extends Error {
   }
 }
 
-class MissingModule extends Error {
-  constructor(specifier, code) {
-    super(`Cannot find module '${specifier}': only the modules built into Node.js can be loaded`);
-    this.name = "Error";
-    this.code = code;
-  }
+function buildMissingModule(specifier, code) {
+  const error = new Error(`Cannot find module '${specifier}': only the modules built into Node.js can be loaded`);
+  error.code = code;
+  return error;
 }
 
 /**
@@ -90,18 +88,18 @@ function withoutPrologue(code) {
 }
 
 function requireBuiltin(specifier) {
-  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "MODULE_NOT_FOUND");
+  if (!isBuiltin(specifier)) throw buildMissingModule(specifier, "MODULE_NOT_FOUND");
   return require(specifier);
 }
 requireBuiltin.resolve = (specifier) => {
-  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "MODULE_NOT_FOUND");
+  if (!isBuiltin(specifier)) throw buildMissingModule(specifier, "MODULE_NOT_FOUND");
   return specifier;
 };
 requireBuiltin.cache = Object.create(null);
 requireBuiltin.main = undefined;
 
 function importBuiltin(specifier) {
-  if (!isBuiltin(specifier)) throw new MissingModule(specifier, "ERR_MODULE_NOT_FOUND");
+  if (!isBuiltin(specifier)) throw buildMissingModule(specifier, "ERR_MODULE_NOT_FOUND");
   return import(specifier);
 }
 

