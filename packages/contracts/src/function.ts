@@ -17,16 +17,16 @@ export const FunctionSpec = z
     runtime: Runtime,
     handler: z.string().min(1).max(256).meta({
       description: "Node.js: `file.export`; Python: `file.function` or `function`; Go: `Function`",
-      example: "index.handler",
+      examples: ["index.handler"],
     }),
     code: z.string().min(1).meta({
       description: "Source code, 1 byte to 1 MiB of UTF-8",
-      example: "module.exports.handler = async (event) => ({ statusCode: 200, body: 'Hello!' });",
+      examples: ["module.exports.handler = async (event) => ({ statusCode: 200, body: 'Hello!' });"],
     }),
     environment: z
       .record(z.string(), z.string())
       .default({})
-      .meta({ description: "Variables of the function: at most 128, 64 KiB together", example: { VAR1: "value1" } }),
+      .meta({ description: "Variables of the function: at most 128, 64 KiB together", examples: [{ VAR1: "value1" }] }),
     minReplicas: z.int().min(0).max(1000).default(0).meta({ description: "Replicas that are kept without calls; 0 scales to zero" }),
     maxReplicas: z.int().min(1).max(1000).default(10).meta({ description: "Most replicas that take calls; at least minReplicas" }),
     triggers: z.array(Trigger).max(MAX_TRIGGERS).default([]).meta({ description: "What calls the function beside invocations" }),
@@ -41,7 +41,7 @@ export const FunctionSpec = z
       .meta({ description: "`outbound`: may connect to others, but not to this machine; `none`: no network" }),
   })
   .meta({ id: "FunctionSpec", description: "A function as its user writes it." });
-export type FunctionSpec = Required<z.infer<typeof FunctionSpec>>;
+export type FunctionSpec = Omit<z.infer<typeof FunctionSpec>, "concurrency"> & { concurrency: number };
 
 export type FunctionState = "deploying" | "running" | "failed" | "deleting";
 

@@ -1,4 +1,5 @@
-export type { FunctionMetrics, LogEntry, TriggerInfo } from "./call.ts";
+export { FunctionMetrics, LogEntry } from "./call.ts";
+export type { TriggerInfo } from "./call.ts";
 export { buildErrorBody, ERRORS, KsError } from "./error.ts";
 export type { ErrorBody, ErrorCode, KsErrorOptions } from "./error.ts";
 export { defaultConcurrency, FunctionSpec, MAX_CODE_BYTES } from "./function.ts";
@@ -10,8 +11,8 @@ export { findNearest } from "./nearest.ts";
 export { parseFunctionSpec, READ_ONLY_FIELDS } from "./parse-function-spec.ts";
 export type { SpecChecks } from "./parse-function-spec.ts";
 export type { Problem } from "./problem.ts";
-export { languageOf, Runtime } from "./runtime.ts";
-export type { Language, RuntimeInfo } from "./runtime.ts";
+export { languageOf, Runtime, RuntimeInfo } from "./runtime.ts";
+export type { Language } from "./runtime.ts";
 export { checkQueueName } from "./trigger-checks.ts";
 export type { CronCheck } from "./trigger-checks.ts";
 export { CronTrigger, HttpMethod, HttpTrigger, QueueTrigger, RESERVED_SEGMENTS, Trigger } from "./trigger.ts";

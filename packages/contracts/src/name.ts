@@ -7,7 +7,7 @@ export const FunctionName = z
   .max(50)
   .regex(/^[a-z]([a-z0-9-]*[a-z0-9])?$/, "must be lower-case letters, digits and '-', beginning with a letter, not ending with '-'")
   .refine((name) => !name.startsWith("kube-"), "must not begin with 'kube-'")
-  .meta({ id: "FunctionName", description: "The function's name: an RFC 1035 label of 1 to 50 characters", example: "hello-world" });
+  .meta({ id: "FunctionName", description: "The function's name: an RFC 1035 label of 1 to 50 characters", examples: ["hello-world"] });
 export type FunctionName = z.infer<typeof FunctionName>;
 
 export const ENDPOINT_SUFFIX = "kube-serverless.svc.cluster.local";

@@ -13,14 +13,14 @@ export const HttpTrigger = z
     config: z.strictObject({
       path: z.string().min(1).max(1024).meta({
         description: "Absolute path: literal segments, `:name` for a parameter, `/*` at the end for the rest",
-        example: "/users/:id",
+        examples: ["/users/:id"],
       }),
       methods: z
         .array(HttpMethod)
         .min(1)
         .max(7)
         .optional()
-        .meta({ description: "Methods that are answered; all where it is left out", example: ["GET", "POST"] }),
+        .meta({ description: "Methods that are answered; all where it is left out", examples: [["GET", "POST"]] }),
     }),
   })
   .meta({ id: "HttpTrigger", description: "Calls the function for requests to a path." });
@@ -34,8 +34,8 @@ export const CronTrigger = z
         .string()
         .min(1)
         .max(256)
-        .meta({ description: "Five fields (six with seconds first), or `@hourly` and the like", example: "*/5 * * * *" }),
-      timezone: z.string().min(1).max(64).optional().meta({ description: "IANA name; UTC where it is left out", example: "Europe/Kyiv" }),
+        .meta({ description: "Five fields (six with seconds first), or `@hourly` and the like", examples: ["*/5 * * * *"] }),
+      timezone: z.string().min(1).max(64).optional().meta({ description: "IANA name; UTC where it is left out", examples: ["Europe/Kyiv"] }),
       overlap: z.enum(["allow", "skip"]).optional().meta({ description: "When the last run still runs; `allow` where it is left out" }),
       missed: z
         .enum(["skip", "once"])
@@ -55,13 +55,13 @@ export const QueueTrigger = z
         .string()
         .min(1)
         .max(200)
-        .meta({ description: "Name of the queue, made durable unless it exists", example: "function-queue" }),
+        .meta({ description: "Name of the queue, made durable unless it exists", examples: ["function-queue"] }),
       exchange: z
         .string()
         .min(1)
         .max(200)
         .optional()
-        .meta({ description: "Durable direct exchange to bind the queue to, made unless it exists", example: "function-triggers" }),
+        .meta({ description: "Durable direct exchange to bind the queue to, made unless it exists", examples: ["function-triggers"] }),
       routingKey: z.string().max(255).optional().meta({ description: "Key of the binding; the queue's name where it is left out" }),
       concurrency: z.int().min(1).max(1000).optional().meta({ description: "Messages in work at once" }),
       maxAttempts: z
