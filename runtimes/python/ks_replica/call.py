@@ -79,18 +79,22 @@ class Call:
     def respond(self, response, duration_ms):
         """Sends a whole response; what exceeds the credit follows as credit comes."""
         body = response.body
-        is_long = len(body) > MAX_BODY
-        if not self._send_head(response, response.kind, duration_ms, body[:MAX_BODY] if is_long else body, is_long):
+        meta = self._build_head(response, response.kind, duration_ms)
+        if meta is None:
             return
-        if is_long:
-            self._body = memoryview(body)[MAX_BODY:]
-            self._pump()
-        else:
-            self._finish()
+        if len(body) <= MAX_BODY:
+            self._send_last(response.status, meta, body)
+            return
+        self._connection.send(self.stream, response.status | MORE, meta, body[:MAX_BODY])
+        self._body = memoryview(body)[MAX_BODY:]
+        self._pump()
 
     def begin_stream(self, response, kind, duration_ms, piece):
         """Sends the head of a stream with its first piece, which is at most one frame long; tells whether it could."""
-        return self._send_head(response, kind, duration_ms, piece, True)
+        meta = self._build_head(response, kind, duration_ms)
+        if meta is not None:
+            self._connection.send(self.stream, response.status | MORE, meta, piece)
+        return meta is not None
 
     def send_piece(self, piece):
         """Sends a piece of a stream for which there is credit."""
@@ -99,27 +103,21 @@ class Call:
 
     def end_stream(self):
         """Ends a stream as it should."""
-        self._end_logs()
-        self._connection.send(self.stream, DATA)
-        self._finish()
+        self._send_last(DATA)
 
     def abort_stream(self, message):
         """Breaks off a response that has begun."""
-        self._end_logs()
-        self._connection.send(self.stream, ABORT, {"message": cut(message, 4096)})
-        self._finish()
+        self._send_last(ABORT, {"message": cut(message, 4096)})
 
     def fail(self, code, described, duration_ms):
         """Sends ERROR instead of a response."""
-        self._end_logs()
         meta = {"code": code, "durationMs": duration_ms}
         meta.update(described)
         if len(dump_json(meta)) > _MAX_META_BYTES:
             # Control characters take six bytes each in JSON.
             meta["message"] = cut(meta["message"], 2048)
             meta["stack"] = cut(meta.get("stack", ""), 8192)
-        self._connection.send(self.stream, ERROR, meta)
-        self._finish()
+        self._send_last(ERROR, meta)
 
     @property
     def room(self):
@@ -141,20 +139,24 @@ class Call:
         if callback is not None:
             callback()
 
-    def _send_head(self, response, kind, duration_ms, piece, more):
-        meta = {"kind": kind, "durationMs": duration_ms}
-        if response.headers:
-            meta["headers"] = response.headers
-            size = len(dump_json(meta))
-            if size > _MAX_META_BYTES:
-                self.fail("FUNCTION_ERROR", {"type": "ValueError", "message": "The response's headers take %d bytes" % size}, duration_ms)
-                return False
-        self._end_logs()
-        self._connection.send(self.stream, response.status | (MORE if more else 0), meta, piece)
-        return True
+    def _build_head(self, response, kind, duration_ms):
+        meta = b'{"kind":"%b","durationMs":%b' % (kind.encode(), repr(duration_ms).encode())
+        meta += b',"headers":%b}' % dump_json(response.headers) if response.headers else b"}"
+        if len(meta) <= _MAX_META_BYTES:
+            return meta
+        message = "the response's headers are longer than %d bytes" % _MAX_META_BYTES
+        self.fail("FUNCTION_ERROR", {"type": "ValueError", "message": message}, duration_ms)
+        return None
 
-    def _end_logs(self):
-        self._replica.logs.end_call(self)
+    def _send_last(self, kind, meta=None, body=b""):
+        """Sends the frame that ends the answer, behind everything that was printed."""
+        replica = self._replica
+        replica.logs.end_call(self)
+        self.is_running = False
+        # The next call may be here before this thread goes on, and must find the place free.
+        replica.free_place(self)
+        self._connection.send(self.stream, kind, meta, body)
+        replica.end_call(self)
 
     def _pump(self):
         # The handler's thread and the one that reads may both be here; who finds the lock taken leaves the work to the other.
@@ -175,13 +177,9 @@ class Call:
             return
         size = min(MAX_BODY, self.room, len(self._body))
         piece = self._body[:size]
-        rest = self._body[size:]
-        self._body = rest if len(rest) else None
-        self._sent += size
-        self._connection.send(self.stream, DATA | (MORE if len(rest) else 0), None, piece)
-        if not len(rest):
-            self._finish()
-
-    def _finish(self):
-        self.is_running = False
-        self._replica.end_call(self)
+        if size == len(self._body):
+            self._body = None
+            self._send_last(DATA, None, piece)
+        else:
+            self._body = self._body[size:]
+            self.send_piece(piece)

@@ -39,7 +39,10 @@ class Connection:
         """Receives once and hands on the frames that it completes; the caller holds `reading`."""
         try:
             data = self._receive(_RECEIVE_BYTES)
-        except OSError:
+        except OSError as error:
+            # What a signal handler of the function raises in here, such as TimeoutError, has no number.
+            if error.errno is None:
+                raise
             data = b""
         if not data:
             _exit_process(0)

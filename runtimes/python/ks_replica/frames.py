@@ -48,8 +48,8 @@ class ProtocolError(Exception):
 
 
 def encode_frame(stream, kind, meta=None, body=b""):
-    """One frame as bytes; `meta` is a dict or None."""
-    meta_bytes = dump_json(meta) if meta else b""
+    """One frame as bytes; `meta` is a dict, JSON as bytes, or None."""
+    meta_bytes = meta if type(meta) is bytes else dump_json(meta) if meta else b""
     length = _REST_OF_HEAD + len(meta_bytes) + len(body)
     return _new_head(length, stream, kind, len(meta_bytes)) + meta_bytes + body
 
@@ -77,11 +77,15 @@ class Decoder:
         size = len(data)
         while True:
             if size - at < _HEAD_SIZE:
-                self._need = _HEAD_SIZE
+                self._need = _HEAD_SIZE if size - at >= _LENGTH_SIZE else _LENGTH_SIZE
+                # A length that cannot be is refused without waiting for what it would belong to.
+                if size - at >= _LENGTH_SIZE:
+                    _check_length(unpack_u32(data[at : at + _LENGTH_SIZE]))
                 break
             length, stream, kind, meta_length = _read_head(data, at)
             body_length = length - _REST_OF_HEAD - meta_length
-            self._check(length, kind, body_length)
+            _check_length(length)
+            _check_rest(kind, body_length)
             end = at + _LENGTH_SIZE + length
             if end > size:
                 self._need = end - at
@@ -94,15 +98,18 @@ class Decoder:
             self._have = size - at
         return frames
 
-    @staticmethod
-    def _check(length, kind, body_length):
-        if body_length < 0 or length > MAX_LENGTH:
-            raise ProtocolError("a frame of %d bytes" % length)
-        if body_length > MAX_BODY and kind != SPECIALISE:
-            raise ProtocolError("a body of %d bytes" % body_length)
-        number = kind & ~MORE
-        if not (1 <= number <= 99 or 200 <= number <= 599):
-            raise ProtocolError("a frame of kind %d" % number)
+
+def _check_length(length):
+    if not _REST_OF_HEAD <= length <= MAX_LENGTH:
+        raise ProtocolError("a frame of %d bytes" % length)
+
+
+def _check_rest(kind, body_length):
+    if body_length < 0 or (body_length > MAX_BODY and kind != SPECIALISE):
+        raise ProtocolError("a body of %d bytes" % body_length)
+    number = kind & ~MORE
+    if not (1 <= number <= 99 or 200 <= number <= 599):
+        raise ProtocolError("a frame of kind %d" % number)
 
 
 def _read_meta(data):

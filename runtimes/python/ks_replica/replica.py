@@ -64,9 +64,11 @@ class Replica:
     def __init__(self, sock):
         self.connection = Connection(sock, self._on_frame)
         self.calls = {}
+        self._answering = {}
         self.jobs = SimpleQueue()
         self.on_job = None
         self.ticker = Ticker(self)
+        self._mode = BlockingMode(self._read_for_credit)
         self.logs = Logs(self.connection, self.calls, self.ticker.wake)
         self.handler = None
         self.info = None
@@ -141,42 +143,51 @@ class Replica:
 
     def _on_drain(self, _stream, _meta, _body, _more):
         self._is_draining = True
-        if not self.calls:
-            self._submit(self.EXIT)
+        self._exit_when_drained()
 
     def _submit(self, job):
         self.jobs.put(job)
         if self.on_job is not None:
             self.on_job()
 
-    def end_call(self, call):
-        """The call has its answer; its place is free."""
+    def free_place(self, call):
+        """The call is about to be answered; another may take its place."""
+        self._answering[call.stream] = call
         self.calls.pop(call.stream, None)
-        if self._is_draining and not self.calls:
+
+    def end_call(self, call):
+        """The call has its answer."""
+        self._answering.pop(call.stream, None)
+        self._exit_when_drained()
+
+    def _exit_when_drained(self):
+        if self._is_draining and not self.calls and not self._answering:
             self._submit(self.EXIT)
 
     # The main thread.
 
     def run(self):
         """Reads frames and runs what they ask for, one after the other, until the function wants it otherwise."""
-        mode = BlockingMode(self._read_for_credit)
         while True:
             while self.jobs.empty():
                 with self.connection.reading:
                     # The ticker may have read a job while this thread waited for its turn.
                     if self.jobs.empty():
                         self._pump_safely()
-            job = self.jobs.get()
-            self.running_job = job
-            self.ticker.wake()
-            if type(job) is Call:
-                self.run_call(job, mode)
-            elif job is self.EXIT:
-                self.exit(0)
-            else:
-                self._specialise(job)
-            self.running_job = job = None
-            self._leave_if_forked()
+            self.run_next_job()
+
+    def run_next_job(self):
+        """Runs what the frames that were read ask for first."""
+        job = self.running_job = self.jobs.get()
+        self.ticker.wake()
+        if type(job) is Call:
+            self.run_call(job, self._mode)
+        elif job is self.EXIT:
+            self.exit(0)
+        else:
+            self._specialise(job)
+        self.running_job = None
+        self._leave_if_forked()
 
     def run_call(self, call, mode):
         """Runs a call in this thread, with context variables of its own."""

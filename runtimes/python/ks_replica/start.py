@@ -7,6 +7,7 @@ import os
 import sys
 from _socket import socket
 
+from .exercise import exercise
 from .logs import follow_threads
 from .replica import Replica
 
@@ -22,6 +23,7 @@ def start(descriptor):
     # A crash of the interpreter leaves its Python stack in the function's log.
     faulthandler.enable(2, False)
     follow_threads()
+    exercise()
     replica = Replica(sock)
     replica.logs.install()
     os.register_at_fork(after_in_child=replica.on_fork)
