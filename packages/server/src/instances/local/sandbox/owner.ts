@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { identify, isSameAlive, killQuietly, type ProcessIdentity } from "./process-tree.ts";
 
 const GROUP_PREFIX = "kube-serverless-";
@@ -28,29 +28,32 @@ export function isAbandonedCgroup(name: string): boolean {
 /** What a server leaves on disk while it lives, so that the next one can clean up after a SIGKILL. */
 export class OwnerRecord {
   readonly name: string;
-  readonly #folder: string;
+  /** Its own, readable by every user, gone with it. */
+  readonly folder: string;
 
   constructor(runtimeFolder: string) {
     this.name = nameOwner(identify(process.pid) ?? { pid: process.pid, startTime: "0" });
-    this.#folder = join(runtimeFolder, "owners", this.name);
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    this.folder = join(runtimeFolder, "owners", this.name);
+    mkdirSync(this.folder, { recursive: true });
+    // Sandboxes run as others, who need to reach what is bound from here.
+    for (const folder of [runtimeFolder, dirname(this.folder), this.folder]) chmodSync(folder, 0o755);
   }
 
   /** Notes a process group that would outlive the server; returns how to forget it. */
   noteGroup(pid: number): () => void {
     const identity = identify(pid);
     if (identity === undefined) return () => undefined;
-    const path = join(this.#folder, `group-${nameOwner(identity)}`);
+    const path = join(this.folder, `group-${nameOwner(identity)}`);
     writeFileSync(path, "");
     return () => rmSync(path, { force: true });
   }
 
   noteCgroups(paths: readonly string[]): void {
-    writeFileSync(join(this.#folder, "cgroups"), paths.join("\n"));
+    writeFileSync(join(this.folder, "cgroups"), paths.join("\n"));
   }
 
   remove(): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }
 

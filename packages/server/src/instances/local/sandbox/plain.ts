@@ -1,6 +1,8 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { MemoryPoller, type WatchedMemory } from "./memory-poller.ts";
-import type { CompiledSandboxOptions } from "./options.ts";
+import type { OwnerRecord } from "./owner.ts";
 import type { Sandbox, SandboxedProcess, SandboxExit, SandboxSpec, SandboxStrength } from "./port.ts";
 import { isSameAlive, killQuietly, listGroup, listTree, type ProcessIdentity } from "./process-tree.ts";
 import { type Child, spawnChild } from "./spawn-child.ts";
@@ -16,10 +18,16 @@ export class PlainSandbox implements Sandbox {
     memory: "polled",
     degraded: ["sandbox-plain", "network-host", "memory-polled"],
   };
+  readonly sharedFolder: string;
+  readonly #owner: OwnerRecord;
   readonly #poller = new MemoryPoller();
   readonly #alive = new Set<SandboxedProcess>();
 
-  constructor(_options: CompiledSandboxOptions) {}
+  constructor(owner: OwnerRecord) {
+    this.#owner = owner;
+    this.sharedFolder = join(owner.folder, "shared");
+    mkdirSync(this.sharedFolder, { recursive: true });
+  }
 
   async stage(source: string): Promise<{ source: string; target: string }> {
     return { source, target: source };
@@ -27,6 +35,7 @@ export class PlainSandbox implements Sandbox {
 
   async spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
     const child = await spawnChild({ command: spec.command, environment: spec.environment, input: spec.input });
+    const forget = this.#owner.noteGroup(child.pid);
     const kill = () => killGroup(child.pid, memory.seen());
     const memory = this.#poller.watch(child.pid, spec.memoryMiB, kill);
     const process: SandboxedProcess = {
@@ -35,7 +44,10 @@ export class PlainSandbox implements Sandbox {
       frames: child.frames,
       stdout: child.stdout,
       stderr: child.stderr,
-      exited: this.#waitUntilGone(child, memory, spec.memoryMiB).finally(() => this.#alive.delete(process)),
+      exited: this.#waitUntilGone(child, memory, spec.memoryMiB).finally(() => {
+        forget();
+        this.#alive.delete(process);
+      }),
       memoryMiB: async () => memory.currentMiB(),
       kill,
     };
@@ -49,6 +61,7 @@ export class PlainSandbox implements Sandbox {
       return process.exited;
     });
     await Promise.all(exits);
+    this.#owner.remove();
   }
 
   async #waitUntilGone(child: Child, memory: WatchedMemory, limitMiB: number): Promise<SandboxExit> {

@@ -10,9 +10,20 @@ export interface SandboxSpec {
   memoryMiB: number;
   network: "outbound" | "none";
   /** Read-only folders or files beyond the system's: staged path outside → path inside. */
-  binds: readonly { source: string; target: string }[];
+  binds: readonly Bind[];
   /** Bytes written to descriptor 0, which is otherwise empty. */
   input?: Buffer;
+  /** Where it starts. @default "/tmp" */
+  workFolder?: string;
+  /** Processes and threads at once, where the driver's own bound does not fit. */
+  maxProcesses?: number;
+}
+
+export interface Bind {
+  source: string;
+  target: string;
+  /** It may be written to inside; with its contents it then belongs to whom the process runs as. */
+  writable?: boolean;
 }
 
 export interface SandboxExit {
@@ -44,12 +55,15 @@ export interface SandboxStrength {
   /** How `outbound` is given: a namespace with its own way out, or the host's network. */
   network: "pasta" | "slirp4netns" | "host";
   memory: "cgroup-v1" | "cgroup-v2" | "polled";
-  /** What is weaker than it should be, for `/ready`, such as `sandbox-plain`, `network-host`, `memory-polled`. */
+  /** What is weaker than it should be, for `/ready`, such as `sandbox-plain`, `network-host`, `network-down`, `memory-polled`. */
   degraded: readonly string[];
 }
 
 export interface Sandbox {
+  /** As it is now: a network helper that is being restarted shows in `degraded`. */
   readonly strength: SandboxStrength;
+  /** A folder whose contents every sandbox can read where they are bound, for what is put there while it runs. */
+  readonly sharedFolder: string;
   /** Makes a file or folder readable inside and tells its path there; the same source is staged once. */
   stage(source: string): Promise<{ source: string; target: string }>;
   spawn(spec: SandboxSpec): Promise<SandboxedProcess>;
