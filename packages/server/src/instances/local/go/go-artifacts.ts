@@ -1,0 +1,157 @@
+import { createHash, randomUUID } from "node:crypto";
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../../../clock.ts";
+
+interface Known {
+  size: number;
+  lastUsedMs: number;
+  /** Modification time of the file whose hash was found right. */
+  verifiedAtMs: number | undefined;
+}
+
+interface Facts {
+  size: number;
+  sha256: string;
+}
+
+const PROGRAM = "handler";
+const FACTS = "facts.json";
+
+/** Uses are written down so often at most. */
+const TOUCH_INTERVAL_MS = 60_000;
+
+/** Compiled programs by the hash of what they are made of: a cache on disk, bounded, least recently used first out. */
+export class GoArtifacts {
+  readonly #folder: string;
+  readonly #maxBytes: number;
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Known>();
+  #opened: Promise<void> | undefined;
+
+  constructor(options: { folder: string; maxBytes: number; clock: Clock }) {
+    this.#folder = options.folder;
+    this.#maxBytes = options.maxBytes;
+    this.#clock = options.clock;
+  }
+
+  /** Path of the program, undefined when it isn't there; one that was damaged is thrown away. */
+  async find(key: string): Promise<string | undefined> {
+    await this.#open();
+    const known = this.#known.get(key);
+    if (known === undefined) return undefined;
+    if (!(await this.#isWhole(key, known))) {
+      await this.#remove(key);
+      return undefined;
+    }
+    await this.#touch(key, known);
+    return join(this.#folder, key, PROGRAM);
+  }
+
+  /** Keeps a program, and makes room for it. */
+  async add(key: string, program: Buffer): Promise<string> {
+    await this.#open();
+    const work = join(this.#folder, `.${randomUUID()}`);
+    const facts: Facts = { size: program.length, sha256: createHash("sha256").update(program).digest("hex") };
+    await mkdir(work, { recursive: true });
+    try {
+      await writeDurably(join(work, PROGRAM), program);
+      await chmod(join(work, PROGRAM), 0o555);
+      await writeDurably(join(work, FACTS), Buffer.from(JSON.stringify(facts)));
+      await this.#remove(key);
+      await rename(work, join(this.#folder, key));
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+    await syncPath(this.#folder);
+    this.#known.set(key, { size: program.length, lastUsedMs: this.#clock.nowMs(), verifiedAtMs: undefined });
+    await this.#makeRoom(key);
+    return join(this.#folder, key, PROGRAM);
+  }
+
+  get totalBytes(): number {
+    return [...this.#known.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  #open(): Promise<void> {
+    this.#opened ??= this.#readFolder();
+    return this.#opened;
+  }
+
+  async #readFolder(): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    for (const name of await readdir(this.#folder)) {
+      const facts = name.startsWith(".") ? undefined : await this.#readFacts(name);
+      if (facts === undefined) await rm(join(this.#folder, name), { recursive: true, force: true });
+      else this.#known.set(name, { size: facts.size, lastUsedMs: facts.usedAtMs, verifiedAtMs: undefined });
+    }
+  }
+
+  async #readFacts(key: string): Promise<(Facts & { usedAtMs: number }) | undefined> {
+    const path = join(this.#folder, key, FACTS);
+    try {
+      const facts = JSON.parse(await readFile(path, "utf8")) as Facts;
+      return { ...facts, usedAtMs: (await stat(path)).mtimeMs };
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #isWhole(key: string, known: Known): Promise<boolean> {
+    const path = join(this.#folder, key, PROGRAM);
+    try {
+      // Hashing takes 1 ms for each 2 MB: once a file is enough.
+      const { size, mtimeMs } = await stat(path);
+      if (size !== known.size) return false;
+      if (mtimeMs === known.verifiedAtMs) return true;
+      const facts = await this.#readFacts(key);
+      const sha256 = createHash("sha256")
+        .update(await readFile(path))
+        .digest("hex");
+      if (facts?.sha256 !== sha256) return false;
+      known.verifiedAtMs = mtimeMs;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #touch(key: string, known: Known): Promise<void> {
+    const nowMs = this.#clock.nowMs();
+    const isDue = nowMs - known.lastUsedMs >= TOUCH_INTERVAL_MS;
+    known.lastUsedMs = nowMs;
+    if (isDue) await utimes(join(this.#folder, key, FACTS), nowMs / 1000, nowMs / 1000).catch(() => undefined);
+  }
+
+  async #makeRoom(keep: string): Promise<void> {
+    const oldestFirst = [...this.#known].sort(([, a], [, b]) => a.lastUsedMs - b.lastUsedMs);
+    for (const [key] of oldestFirst) {
+      if (this.totalBytes <= this.#maxBytes) return;
+      if (key !== keep) await this.#remove(key);
+    }
+  }
+
+  async #remove(key: string): Promise<void> {
+    this.#known.delete(key);
+    await rm(join(this.#folder, key), { recursive: true, force: true });
+  }
+}
+
+async function writeDurably(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncPath(path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

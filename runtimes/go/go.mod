@@ -1,0 +1,3 @@
+module kubeserverless
+
+go 1.19
