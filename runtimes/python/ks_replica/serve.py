@@ -74,7 +74,7 @@ async def _serve_stream(call, response, mode, started):
         raise
     except BaseException as error:
         if has_begun:
-            call.abort_stream("%s: %s" % (type(error).__name__, message_of(error)))
+            call.abort_stream(message_of(error) or type(error).__name__)
         else:
             call.fail("FUNCTION_ERROR", describe_error(error), _since(started))
         return

