@@ -41,7 +41,7 @@ export class BubblewrapSandbox implements Sandbox {
   constructor(options: CompiledSandboxOptions, parts: BubblewrapParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#staging = new Staging({ folder: join(options.runtimeFolder, "stage"), otherUsers: parts.slots !== undefined });
+    this.#staging = new Staging({ folder: join(options.cacheFolder, "stage"), otherUsers: parts.slots !== undefined });
     this.#system = createSystemFiles(join(parts.owner.folder, "etc"), parts.network === undefined ? "host" : [parts.network.nameserver]);
     this.#seccompFile = join(parts.owner.folder, "seccomp.bpf");
     writeFileSync(this.#seccompFile, encodeSeccompProgram(buildSeccompProgram(parts.architecture)));

@@ -16,6 +16,8 @@ export interface SandboxOptions {
   uidRange?: { first: number; count: number };
   /** Where staged runtimes and records of what runs are kept; every user must be able to reach it. */
   runtimeFolder: string;
+  /** Where copies of runtimes are kept, which can be large. @default the runtime folder, which is often in memory */
+  cacheFolder?: string;
   /** Whether the server may give each process a user id of its own. */
   runAsRoot: boolean;
   /** Processes and threads of one sandbox. @default 256 */
@@ -34,6 +36,7 @@ export function compileSandboxOptions(options: SandboxOptions): CompiledSandboxO
     memory: options.memory ?? "auto",
     uidRange: options.uidRange ?? { first: 200_000, count: 10_000 },
     runtimeFolder: options.runtimeFolder,
+    cacheFolder: options.cacheFolder ?? options.runtimeFolder,
     runAsRoot: options.runAsRoot,
     maxProcesses: options.maxProcesses ?? 256,
     tmpMiB: options.tmpMiB ?? 64,
@@ -45,4 +48,9 @@ export function compileSandboxOptions(options: SandboxOptions): CompiledSandboxO
 export function defaultRuntimeFolder(input: { runAsRoot: boolean; xdgRuntimeFolder?: string | undefined; dataFolder: string }): string {
   if (input.runAsRoot) return "/run/kube-serverless";
   return input.xdgRuntimeFolder ? join(input.xdgRuntimeFolder, "kube-serverless") : join(input.dataFolder, "run");
+}
+
+/** Where copies and build caches lie that other users must reach: on disk, and not below a data folder of mode 0700 for root. */
+export function defaultCacheFolder(input: { runAsRoot: boolean; dataFolder: string }): string {
+  return input.runAsRoot ? "/var/cache/kube-serverless" : join(input.dataFolder, "cache");
 }
