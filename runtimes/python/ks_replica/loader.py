@@ -62,7 +62,7 @@ def load_handler(handler, code):
     file_name = file_part + ".py"
     attributes = parts[1:] or parts
     try:
-        source = code.decode("utf-8")
+        source = code.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LoadFailure("SyntaxError", "SyntaxError: the code is not UTF-8 (%s)" % error) from None
     compiled = _compile(source, file_name)

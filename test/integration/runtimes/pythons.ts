@@ -41,9 +41,13 @@ function describePython(version: string): Python {
 }
 
 function findPython(version: string): string | undefined {
-  return listFolders(version)
+  const found = listFolders(version)
     .map((folder) => join(folder, `python${version}`))
     .find((program) => existsSync(program));
+  if (found === undefined) return undefined;
+  // What is on PATH may be a script that sets up an environment of its own.
+  const { stdout } = spawnSync(found, ["-I", "-S", "-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
+  return stdout.trim() || undefined;
 }
 
 /** An unpacked `org.bytedeco:cpython`, which is the documented 3.9 to the digit, comes before what is installed. */
