@@ -39,8 +39,8 @@ export interface CallSink {
   onData(piece: Buffer, more: boolean): void;
   /** Instead of a head: nothing of a response has been seen. After a head: the response broke off. */
   onError(error: KsError): void;
-  /** The replica was at its concurrency and has not begun the call. */
-  onBusy(): void;
+  /** The call never reached the handler (the replica was at its concurrency, or ended before): it may go to another replica. */
+  onNotStarted(cause: KsError): void;
 }
 
 /** A call in a replica. */
@@ -60,6 +60,8 @@ export interface ReplicaExit {
 }
 
 export interface ReadyInfo {
+  /** When READY came, on the monotonic clock. */
+  atMs: number;
   /** True: a waiting replica was claimed. False: the pool had none, or the class isn't kept warm. */
   fromPool: boolean;
   /** Claim or spawn, until HELLO. */
@@ -75,13 +77,32 @@ export interface Replica {
   readonly revision: RevisionRef;
   /** Rejects with KsError `FUNCTION_FAILED` (reason and message in details) or what ended it. Calls may be sent before. */
   readonly ready: Promise<ReadyInfo>;
+  /** The same at once, undefined before. */
+  readonly readyInfo: ReadyInfo | undefined;
   /** Resolves when nothing of it is left; never rejects. */
   readonly exited: Promise<ReplicaExit>;
   readonly inFlight: number;
+  /** False from the moment it drains, ended, or had a call that timed out: no new calls then. */
+  readonly accepting: boolean;
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle;
   /** Ends when its calls have ended, at the latest after `deadlineMs`. */
   drain(deadlineMs: number): void;
   kill(): void;
+}
+
+/** Source code of a revision; a string at once where it is at hand, so that a claim needs no turn of the event loop. */
+export type CodeSource = () => string | Promise<string>;
+
+/** `serve`: for calls. `check`: a deploy loads the code once. */
+export type ReplicaPurpose = "serve" | "check";
+
+export interface PoolState {
+  runtime: string;
+  memoryMiB: number;
+  waiting: number;
+  target: number;
+  /** Memory of the waiting ones together, as proportional set size. */
+  pssMiB: number;
 }
 
 /** Makes replicas: local processes or pods. */
@@ -90,11 +111,11 @@ export interface ReplicaProvider {
    * A claimed or new replica at once, its start under way.
    * @throws KsError `NO_CAPACITY` when the machine-wide caps are reached and nothing idle can go.
    */
-  startReplica(revision: RevisionRef, code: () => Promise<string>): Replica;
+  startReplica(revision: RevisionRef, code: CodeSource, purpose: ReplicaPurpose): Replica;
   runtimes(): readonly RuntimeInfo[];
   /** Names of what is away or weaker than it should be, such as `pool-nodejs18-empty`, `sandbox-plain`. */
   degraded(): readonly string[];
   /** For `/ready`: waiting replicas and their memory. */
-  poolState(): readonly { runtime: string; memoryMiB: number; waiting: number; target: number; pssMiB: number }[];
+  poolState(): Promise<readonly PoolState[]>;
   stop(options: { deadlineMs: number }): Promise<void>;
 }

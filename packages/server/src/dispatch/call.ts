@@ -1,0 +1,89 @@
+import type { KsError } from "@kube-serverless/contracts";
+import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
+import type { Dispatcher, Slot } from "./dispatcher.ts";
+
+/** What became of a call's time, for headers and metrics; milliseconds. */
+export interface CallTimes {
+  arrivedAtMs: number;
+  /** When it was given to a replica. */
+  sentAtMs: number;
+  /** True only when it waited for a replica to be specialised or started. */
+  cold: boolean;
+  startMs: number;
+  loadMs: number;
+  revision: number;
+}
+
+/** Who gets the answer: an HTTP response, a cron run, a queue delivery. */
+export interface CallReceiver {
+  onHead(call: Call, head: ResponseHead, piece: Buffer, more: boolean): void;
+  onData(call: Call, piece: Buffer, more: boolean): void;
+  /** Before a head: the answer. After one: the response broke off. */
+  onFailed(call: Call, error: KsError): void;
+}
+
+/** One call on its way through the gateway: waits in the queue, runs in a slot, ends exactly once. */
+export class Call implements CallSink {
+  readonly head: CallHead;
+  readonly body: readonly Buffer[];
+  readonly bodyBytes: number;
+  readonly receiver: CallReceiver;
+  readonly times: CallTimes;
+  slot: Slot | undefined;
+  handle: CallHandle | undefined;
+  /** How often it was given back by a replica that had not begun it. */
+  returns = 0;
+  durationMs = 0;
+  hasHead = false;
+  ended = false;
+  /** The caller has gone; what the handler still does counts as CLIENT_CLOSED. */
+  abandoned = false;
+  readonly #dispatcher: Dispatcher;
+
+  constructor(
+    dispatcher: Dispatcher,
+    head: CallHead,
+    body: readonly Buffer[],
+    bodyBytes: number,
+    receiver: CallReceiver,
+    arrivedAtMs: number,
+  ) {
+    this.#dispatcher = dispatcher;
+    this.head = head;
+    this.body = body;
+    this.bodyBytes = bodyBytes;
+    this.receiver = receiver;
+    this.times = { arrivedAtMs, sentAtMs: 0, cold: false, startMs: 0, loadMs: 0, revision: 0 };
+  }
+
+  onHead(head: ResponseHead, piece: Buffer, more: boolean): void {
+    this.hasHead = true;
+    this.durationMs = head.durationMs;
+    this.#dispatcher.noteHead(this);
+    if (!more) this.#dispatcher.callEnded(this, undefined);
+    if (!this.abandoned) this.receiver.onHead(this, head, piece, more);
+    else if (more) this.handle?.credit(piece.length);
+  }
+
+  onData(piece: Buffer, more: boolean): void {
+    if (!more) this.#dispatcher.callEnded(this, undefined);
+    if (!this.abandoned) this.receiver.onData(this, piece, more);
+    else if (more) this.handle?.credit(piece.length);
+  }
+
+  onError(error: KsError): void {
+    const durationMs = (error.details as { durationMs?: number } | undefined)?.durationMs;
+    if (durationMs !== undefined) this.durationMs = durationMs;
+    this.#dispatcher.callEnded(this, error);
+    if (!this.abandoned) this.receiver.onFailed(this, error);
+  }
+
+  onNotStarted(cause: KsError): void {
+    this.#dispatcher.callReturned(this, cause);
+  }
+
+  /** The caller is gone: leaves the queue, or aborts the handler's signal. */
+  abandon(): void {
+    this.#dispatcher.abandon(this);
+  }
+}

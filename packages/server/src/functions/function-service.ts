@@ -1,0 +1,280 @@
+import { randomBytes } from "node:crypto";
+import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { FunctionStore, StoredFunction } from "../store/port.ts";
+import type { CodeCache } from "./code-cache.ts";
+import type { Deployer } from "./deployer.ts";
+import { buildEtag, type FunctionService, type FunctionView, type IfMatch } from "./port.ts";
+import { satisfiesIfMatch } from "./if-match.ts";
+import { FunctionEntry, type FunctionRegistry } from "./registry.ts";
+import { buildRoutes } from "./route-table.ts";
+import { compareSpecs, withoutCode } from "./spec-change.ts";
+
+export interface FunctionServiceOptions {
+  clock: Clock;
+  store: FunctionStore;
+  registry: FunctionRegistry;
+  codeCache: CodeCache;
+  deployer: Deployer;
+  createDispatcher(entry: FunctionEntry): Dispatcher;
+  runtimes(): readonly RuntimeInfo[];
+  /** Triggers of a function have changed, or it is gone: cron and queues follow. */
+  onTriggersChanged(): void;
+  /** A function is gone: its logs and counters may go. */
+  onDeleted(uid: string): void;
+}
+
+/** The use-cases of the control API over the store, the registry and the deployer. */
+export class DefaultFunctionService implements FunctionService {
+  readonly #options: FunctionServiceOptions;
+  /** Names whose first commit is under way. */
+  readonly #creating = new Set<string>();
+  /** Names of functions that are gone for new calls while those within end. */
+  readonly #deleting = new Map<string, Promise<void>>();
+  /** Changes of one function happen one after the other. */
+  readonly #changes = new Map<string, Promise<unknown>>();
+  #draining = false;
+
+  constructor(options: FunctionServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Brings what the store has into memory; unfinished builds begin anew. */
+  async load(): Promise<void> {
+    for (const stored of await this.#options.store.loadFunctions()) {
+      const entry = new FunctionEntry(stored, this.#options.createDispatcher);
+      this.#options.registry.add(entry);
+      this.#options.deployer.resume(entry);
+    }
+  }
+
+  /** No more changes. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  list(): FunctionView[] {
+    const views = [...this.#options.registry.entries()].map((entry) => this.#view(entry));
+    return views.sort((a, b) => (a.stored.spec.name < b.stored.spec.name ? -1 : 1));
+  }
+
+  get(name: string): FunctionView {
+    return this.#view(this.#options.registry.require(name));
+  }
+
+  async readCode(name: string): Promise<string> {
+    const { uid, revision } = this.#options.registry.require(name).stored;
+    return this.#readRevision(uid, revision);
+  }
+
+  async create(spec: FunctionSpec): Promise<FunctionView> {
+    this.#refuseWhileDraining();
+    this.#checkNameIsFree(spec.name);
+    this.#checkRuntime(spec.runtime);
+    const uid = randomBytes(9).toString("base64url").replaceAll(/[-_]/g, "0");
+    this.#checkRoutes(uid, withoutCode(spec));
+    this.#creating.add(spec.name);
+    const stored: StoredFunction = {
+      uid,
+      createdAt: new Date(this.#options.clock.nowMs()).toISOString(),
+      generation: 1,
+      revision: 1,
+      spec: withoutCode(spec),
+      status: { state: "deploying", observedGeneration: 0, revision: 0 },
+    };
+    const entry = new FunctionEntry(stored, this.#options.createDispatcher);
+    // Its paths are taken before the commit, so that another create cannot take them meanwhile.
+    this.#options.registry.reservedRoutes.set(uid, buildRoutes(uid, stored.spec));
+    try {
+      await this.#options.store.putFunction(stored, spec.code);
+    } catch (error) {
+      this.#options.registry.reservedRoutes.remove(uid);
+      throw error;
+    } finally {
+      this.#creating.delete(spec.name);
+    }
+    this.#options.codeCache.set(uid, 1, spec.code);
+    this.#options.registry.add(entry);
+    this.#options.deployer.build(entry);
+    this.#options.onTriggersChanged();
+    return this.#view(entry);
+  }
+
+  update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
+    return this.#serialise(name, () => this.#update(name, spec, ifMatch));
+  }
+
+  delete(name: string, ifMatch: IfMatch): Promise<void> {
+    return this.#serialise(name, () => this.#delete(name, ifMatch));
+  }
+
+  async #update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
+    this.#refuseWhileDraining();
+    const entry = this.#options.registry.require(name);
+    const before = entry.stored;
+    checkIfMatch(before, ifMatch);
+    this.#checkRuntime(spec.runtime);
+    const after = withoutCode(spec);
+    this.#checkRoutes(before.uid, after);
+    const code = await this.#readRevision(before.uid, before.revision);
+    const change = compareSpecs(before.spec, after, code === spec.code);
+    if (change === "same") {
+      if (before.status.state === "failed") this.#options.deployer.build(entry);
+      return this.#view(entry);
+    }
+    if (change === "revision") await this.#putRevision(entry, after, spec.code);
+    else await this.#putInPlace(entry, after);
+    return this.#view(entry);
+  }
+
+  async #putRevision(entry: FunctionEntry, spec: StoredFunction["spec"], code: string): Promise<void> {
+    const before = entry.stored;
+    const stored: StoredFunction = {
+      ...before,
+      generation: before.generation + 1,
+      revision: before.revision + 1,
+      spec,
+      status: { ...withoutFailure(before.status), state: "deploying" },
+    };
+    await this.#commit(entry, stored, code);
+    this.#options.codeCache.set(stored.uid, stored.revision, code);
+    this.#options.deployer.build(entry);
+  }
+
+  /** Replicas, triggers and limits apply at once where this revision serves; where it is still built, with it. */
+  async #putInPlace(entry: FunctionEntry, spec: StoredFunction["spec"]): Promise<void> {
+    const before = entry.stored;
+    const generation = before.generation + 1;
+    const serves = before.served?.revision === before.revision;
+    const stored: StoredFunction = { ...before, generation, spec };
+    if (serves) {
+      stored.served = { revision: before.revision, generation, spec };
+      stored.status = { ...withoutFailure(before.status), state: "running", observedGeneration: generation };
+    } else {
+      stored.status = { ...withoutFailure(before.status), state: "deploying" };
+    }
+    await this.#commit(entry, stored, undefined);
+    if (serves) this.#options.deployer.applyInPlace(entry);
+    else this.#options.deployer.build(entry);
+    this.#options.onTriggersChanged();
+  }
+
+  async #commit(entry: FunctionEntry, stored: StoredFunction, code: string | undefined): Promise<void> {
+    const { registry, store } = this.#options;
+    registry.reservedRoutes.set(stored.uid, [
+      ...buildRoutes(stored.uid, stored.spec),
+      ...buildRoutes(stored.uid, (entry.stored.served ?? entry.stored).spec),
+    ]);
+    this.#options.deployer.cancel(entry);
+    try {
+      await store.putFunction(stored, code);
+    } catch (error) {
+      registry.syncRoutes(entry);
+      this.#options.deployer.resume(entry);
+      throw error;
+    }
+    entry.stored = stored;
+    registry.syncRoutes(entry);
+  }
+
+  async #delete(name: string, ifMatch: IfMatch): Promise<void> {
+    const entry = this.#options.registry.require(name);
+    checkIfMatch(entry.stored, ifMatch);
+    // Before the commit: what a build would still write must not bring the function back.
+    this.#options.deployer.cancel(entry);
+    try {
+      await this.#options.store.deleteFunction(entry.stored.uid);
+    } catch (error) {
+      this.#options.deployer.resume(entry);
+      throw error;
+    }
+    this.#options.registry.remove(entry);
+    this.#options.onTriggersChanged();
+    const ended = this.#end(entry);
+    this.#deleting.set(name, ended);
+    await ended;
+    this.#deleting.delete(name);
+  }
+
+  async #end(entry: FunctionEntry): Promise<void> {
+    await entry.existingDispatcher?.close(new KsError("FUNCTION_NOT_FOUND"));
+    this.#options.onDeleted(entry.stored.uid);
+  }
+
+  #serialise<T>(name: string, change: () => Promise<T>): Promise<T> {
+    const before = this.#changes.get(name) ?? Promise.resolve();
+    const result = before.then(change, change);
+    const settled = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#changes.set(name, settled);
+    void settled.then(() => this.#changes.get(name) === settled && this.#changes.delete(name));
+    return result;
+  }
+
+  async #readRevision(uid: string, revision: number): Promise<string> {
+    return this.#options.codeCache.get(uid, revision) ?? (await this.#options.store.readCode(uid, revision));
+  }
+
+  #view(entry: FunctionEntry): FunctionView {
+    const dispatcher = entry.existingDispatcher;
+    return {
+      stored: entry.stored,
+      replicas: dispatcher?.replicas ?? 0,
+      readyReplicas: dispatcher?.readyReplicas ?? 0,
+      lastInvocation: entry.lastInvocationMs === undefined ? undefined : new Date(entry.lastInvocationMs).toISOString(),
+    };
+  }
+
+  #refuseWhileDraining(): void {
+    if (this.#draining) throw new KsError("DRAINING", { retryAfterMs: 1000 });
+  }
+
+  #checkNameIsFree(name: string): void {
+    if (this.#deleting.has(name)) {
+      throw new KsError("FUNCTION_EXISTS", {
+        message: `Function ${name} is being deleted: its last calls are ending. Try again in a moment`,
+        details: { name, state: "deleting" },
+        retryAfterMs: 1000,
+      });
+    }
+    const existing = this.#options.registry.byName(name);
+    if (existing === undefined && !this.#creating.has(name)) return;
+    const state = existing?.stored.status.state ?? "deploying";
+    throw new KsError("FUNCTION_EXISTS", { message: `Function ${name} already exists. Change it with PUT`, details: { name, state } });
+  }
+
+  #checkRuntime(runtime: string): void {
+    const known = this.#options.runtimes();
+    const info = known.find((candidate) => candidate.name === runtime);
+    if (info?.available === true) return;
+    const available = known.filter((candidate) => candidate.available).map((candidate) => candidate.name);
+    const hint = info?.hint ?? "It is not installed on this machine";
+    throw new KsError("INVALID_REQUEST", {
+      details: [{ path: "runtime", message: `runtime ${runtime} is not available. ${hint}. Available: ${available.join(", ")}` }],
+    });
+  }
+
+  #checkRoutes(uid: string, spec: StoredFunction["spec"]): void {
+    for (const route of buildRoutes(uid, spec)) {
+      const other = this.#options.registry.reservedRoutes.findConflict(route);
+      if (other === undefined) continue;
+      throw new KsError("ROUTE_CONFLICT", {
+        message: `Path ${route.path} is taken by function ${other.functionName} (${other.path})`,
+        details: { path: route.path, function: other.functionName, takenBy: other.path },
+      });
+    }
+  }
+}
+
+function withoutFailure(status: StoredFunction["status"]): StoredFunction["status"] {
+  const { reason: _reason, message: _message, ...rest } = status;
+  return rest;
+}
+
+function checkIfMatch(stored: StoredFunction, ifMatch: IfMatch): void {
+  const current = buildEtag(stored);
+  if (!satisfiesIfMatch(ifMatch, current)) throw new KsError("PRECONDITION_FAILED", { details: { ifMatch, current } });
+}

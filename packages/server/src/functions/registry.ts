@@ -1,0 +1,84 @@
+import { KsError } from "@kube-serverless/contracts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import { buildRoutes, RouteTable } from "./route-table.ts";
+import type { StoredFunction } from "../store/port.ts";
+
+/** A function in memory. Its dispatcher is made at its first call, as most functions are idle. */
+export class FunctionEntry {
+  stored: StoredFunction;
+  lastInvocationMs: number | undefined;
+  readonly #createDispatcher: (entry: FunctionEntry) => Dispatcher;
+  #dispatcher: Dispatcher | undefined;
+
+  constructor(stored: StoredFunction, createDispatcher: (entry: FunctionEntry) => Dispatcher) {
+    this.stored = stored;
+    this.#createDispatcher = createDispatcher;
+  }
+
+  dispatcher(): Dispatcher {
+    this.#dispatcher ??= this.#createDispatcher(this);
+    return this.#dispatcher;
+  }
+
+  get existingDispatcher(): Dispatcher | undefined {
+    return this.#dispatcher;
+  }
+
+  /** Handler time of the serving revision, else of the one that is being built. */
+  get timeoutMs(): number {
+    return (this.stored.served ?? this.stored).spec.timeout * 1000;
+  }
+}
+
+/** Every function that is there, by name and uid, with the routes that lead to them. */
+export class FunctionRegistry {
+  readonly routes = new RouteTable();
+  /** Also has what an update asks for and does not serve yet: two functions never take each other's paths. */
+  readonly reservedRoutes = new RouteTable();
+  readonly #byName = new Map<string, FunctionEntry>();
+  readonly #byUid = new Map<string, FunctionEntry>();
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** hot @throws KsError `FUNCTION_NOT_FOUND` */
+  require(name: string): FunctionEntry {
+    const entry = this.#byName.get(name);
+    if (entry === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    return entry;
+  }
+
+  byName(name: string): FunctionEntry | undefined {
+    return this.#byName.get(name);
+  }
+
+  byUid(uid: string): FunctionEntry | undefined {
+    return this.#byUid.get(uid);
+  }
+
+  entries(): IterableIterator<FunctionEntry> {
+    return this.#byUid.values();
+  }
+
+  add(entry: FunctionEntry): void {
+    this.#byName.set(entry.stored.spec.name, entry);
+    this.#byUid.set(entry.stored.uid, entry);
+    this.syncRoutes(entry);
+  }
+
+  remove(entry: FunctionEntry): void {
+    this.#byName.delete(entry.stored.spec.name);
+    this.#byUid.delete(entry.stored.uid);
+    this.routes.remove(entry.stored.uid);
+    this.reservedRoutes.remove(entry.stored.uid);
+  }
+
+  /** Brings both tables in step with the entry: the served triggers lead somewhere, the wanted ones are reserved. */
+  syncRoutes(entry: FunctionEntry): void {
+    const { uid, spec, served } = entry.stored;
+    const wanted = buildRoutes(uid, spec);
+    this.routes.set(uid, served === undefined ? wanted : buildRoutes(uid, served.spec));
+    this.reservedRoutes.set(uid, served === undefined ? wanted : [...wanted, ...buildRoutes(uid, served.spec)]);
+  }
+}

@@ -1,0 +1,42 @@
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+import type { RequestHead } from "./request-head.ts";
+
+/** Sets `x-forwarded-*`; a caller's own are kept only from a trusted proxy. */
+export class Forwarding {
+  readonly #trusted: BlockList | undefined;
+  readonly #proto: "http" | "https";
+
+  /** @param trustedProxies addresses or networks such as `10.0.0.0/8`; checked by the config schema. */
+  constructor(trustedProxies: readonly string[], proto: "http" | "https") {
+    this.#trusted = trustedProxies.length === 0 ? undefined : buildBlockList(trustedProxies);
+    this.#proto = proto;
+  }
+
+  /** hot */
+  apply(req: IncomingMessage, head: RequestHead): void {
+    const { headers } = head;
+    const address = plainAddress(req.socket.remoteAddress ?? "");
+    const trusted = this.#trusted !== undefined && address !== "" && this.#trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+    const before = trusted ? headers["x-forwarded-for"] : undefined;
+    headers["x-forwarded-for"] = before === undefined ? address : `${before}, ${address}`;
+    if (!trusted || headers["x-forwarded-proto"] === undefined) headers["x-forwarded-proto"] = this.#proto;
+    if (!trusted || headers["x-forwarded-host"] === undefined) headers["x-forwarded-host"] = head.host ?? "";
+  }
+}
+
+/** An IPv4 address that came over IPv6 is written as IPv4. */
+function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}
+
+function buildBlockList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address, prefix] = network.split("/");
+    const family = isIP(address!) === 6 ? "ipv6" : "ipv4";
+    if (prefix === undefined) list.addAddress(address!, family);
+    else list.addSubnet(address!, Number(prefix), family);
+  }
+  return list;
+}

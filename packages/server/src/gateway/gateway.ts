@@ -1,0 +1,207 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { KsError, RESERVED_SEGMENTS, splitPath, type TriggerInfo } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import { type Body, hasNoBody, readBody } from "../http/read-body.ts";
+import type { RequestGuard } from "../http/request-guard.ts";
+import { sendError, toKsError } from "../http/send-error.ts";
+import { parseTarget, type Target } from "../http/target.ts";
+import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
+import { Call, type CallReceiver } from "../dispatch/call.ts";
+import type { Forwarding } from "./forwarding.ts";
+import { InvokeReply, TriggerReply } from "./reply.ts";
+import { parseQuery, readRequestHead, readRequestId, type RequestHead } from "./request-head.ts";
+
+/** Bodies of invocations and triggers. */
+export const MAX_CALL_BODY_BYTES = 6 * 1024 * 1024;
+
+/** A request as the gateway has read it. */
+interface Inbound {
+  req: IncomingMessage;
+  res: ServerResponse;
+  head: RequestHead;
+  target: Target;
+  requestId: string;
+  arrivedAtMs: number;
+}
+
+/** What a request asks of a function. */
+interface Invocation {
+  entry: FunctionEntry;
+  method: string;
+  path: string;
+  params: Record<string, string> | undefined;
+  trigger: TriggerInfo;
+  receiver: CallReceiver;
+}
+
+/** Everything that isn't a call. */
+export interface ControlHandler {
+  handle(req: IncomingMessage, res: ServerResponse, context: { requestId: string; path: string; query: string }): void;
+}
+
+export interface GatewayOptions {
+  clock: Clock;
+  guard: RequestGuard;
+  registry: FunctionRegistry;
+  control: ControlHandler;
+  forwarding: Forwarding;
+  /** `traceparent` for a call, and its span; undefined passes the caller's on. */
+  onRequestError(error: KsError, requestId: string): void;
+}
+
+const PLATFORM_SEGMENTS: ReadonlySet<string> = new Set(RESERVED_SEGMENTS.filter((segment) => segment !== "fn"));
+/** Answered while draining, too. */
+const PROBES: ReadonlySet<string> = new Set(["/health", "/ready", "/api/v1/health", "/api/v1/ready"]);
+
+/** The way of a request: who is asked for, may this come here, which function, its dispatcher, the reply. */
+export class Gateway {
+  readonly #options: GatewayOptions;
+  #draining = false;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+  }
+
+  /** From now on new calls are answered 503 `DRAINING`. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** hot */
+  handle(req: IncomingMessage, res: ServerResponse): void {
+    let requestId: string | undefined;
+    try {
+      requestId = readRequestId(req.headers["x-request-id"] as string | undefined) ?? randomUUID();
+      const head = readRequestHead(req);
+      const target = parseTarget(req.url ?? "/");
+      const inbound: Inbound = { req, res, head, target, requestId, arrivedAtMs: this.#options.clock.monotonicMs() };
+      this.#route(inbound);
+    } catch (error) {
+      this.#fail(req, res, error, requestId ?? randomUUID());
+    }
+  }
+
+  #route(inbound: Inbound): void {
+    const { guard } = this.#options;
+    const { head, target, req } = inbound;
+    // HTTP/1.0 may have no Host: it asks for the platform.
+    const host = guard.classifyHost(target.authority ?? head.host ?? "localhost");
+    guard.checkOrigin(head.headers["origin"], head.headers["sec-fetch-site"]);
+    if (req.headers.expect !== undefined && req.headers.expect.toLowerCase() !== "100-continue") throw new KsError("EXPECTATION_FAILED");
+    if (this.#draining && !PROBES.has(target.path)) throw new KsError("DRAINING", { retryAfterMs: 1000 });
+    if (host.kind === "function") return this.#routeHost(inbound, host.name);
+    if (target.path === "*") throw new KsError("ROUTE_NOT_FOUND");
+    const split = splitPath(target.path);
+    if ("problem" in split) throw new KsError("BAD_REQUEST", { message: `Bad request: the path ${split.problem}` });
+    this.#routePath(inbound, split.segments);
+  }
+
+  #routeHost(inbound: Inbound, name: string): void {
+    const split = splitPath(inbound.target.path);
+    if ("problem" in split) throw new KsError("BAD_REQUEST", { message: `Bad request: the path ${split.problem}` });
+    const entry = this.#options.registry.require(name);
+    this.#invokeTrigger(inbound, entry, inbound.target.path, undefined);
+  }
+
+  #routePath(inbound: Inbound, segments: readonly string[]): void {
+    const [first, second] = segments;
+    if (first === "api") return this.#routeApi(inbound, segments);
+    if (first === "fn") {
+      if (second === undefined || second === "") throw new KsError("ROUTE_NOT_FOUND");
+      return this.#invokeTrigger(inbound, this.#options.registry.require(second), rawPathBehind(inbound.target.path, 2), undefined);
+    }
+    if (first !== undefined && PLATFORM_SEGMENTS.has(first)) return this.#control(inbound);
+    this.#routeTrigger(inbound, segments);
+  }
+
+  #routeApi(inbound: Inbound, segments: readonly string[]): void {
+    const isInvoke = segments.length === 5 && segments[1] === "v1" && segments[2] === "functions" && segments[4] === "invoke";
+    if (!isInvoke) return this.#control(inbound);
+    const entry = this.#options.registry.require(segments[3]!);
+    if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
+    const receiver = new InvokeReply(inbound.req, inbound.res);
+    this.#invoke(inbound, { entry, method: "POST", path: "/invoke", params: undefined, trigger: { type: "invoke" }, receiver });
+  }
+
+  #routeTrigger(inbound: Inbound, segments: readonly string[]): void {
+    const { registry } = this.#options;
+    const found = registry.routes.find(segments, inbound.req.method ?? "GET");
+    if (found.kind === "method") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: found.allow.join(", ") } });
+    if (found.kind === "none") {
+      if (segments.length === 0) return redirectToDocs(inbound);
+      throw new KsError("ROUTE_NOT_FOUND", { message: `Not found: no function has a trigger for ${inbound.target.path}` });
+    }
+    const entry = registry.byUid(found.match.route.uid);
+    if (entry === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    this.#invokeTrigger(inbound, entry, inbound.target.path, found.match.params);
+  }
+
+  #invokeTrigger(inbound: Inbound, entry: FunctionEntry, path: string, params: Record<string, string> | undefined): void {
+    const receiver = new TriggerReply(inbound.req, inbound.res);
+    this.#invoke(inbound, { entry, method: inbound.req.method ?? "GET", path, params, trigger: { type: "http" }, receiver });
+  }
+
+  /** hot */
+  #invoke(inbound: Inbound, invocation: Invocation): void {
+    const { req } = inbound;
+    const { entry } = invocation;
+    if (hasNoBody(req)) return this.#submit(inbound, invocation, { chunks: [], bytes: 0 });
+    const announced = Number(req.headers["content-length"] ?? 0);
+    // The function wakes while its body is still coming.
+    if (announced <= MAX_CALL_BODY_BYTES) entry.dispatcher().warm();
+    readBody(req, MAX_CALL_BODY_BYTES).then(
+      (body) => this.#submit(inbound, invocation, body),
+      (error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId),
+    );
+  }
+
+  /** hot */
+  #submit(inbound: Inbound, invocation: Invocation, body: Body): void {
+    const { req, res, head, target, requestId } = inbound;
+    const { entry } = invocation;
+    const dispatcher = entry.dispatcher();
+    this.#options.forwarding.apply(req, head);
+    const callHead = {
+      id: requestId,
+      method: invocation.method,
+      path: invocation.path,
+      query: parseQuery(target.query),
+      headers: head.headers,
+      ...(invocation.params === undefined ? undefined : { params: invocation.params }),
+      trigger: invocation.trigger,
+      timeoutMs: entry.timeoutMs,
+    };
+    const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, inbound.arrivedAtMs);
+    res.on("close", () => {
+      if (!res.writableFinished) call.abandon();
+    });
+    dispatcher.submit(call);
+  }
+
+  #control({ req, res, requestId, target }: Inbound): void {
+    this.#options.control.handle(req, res, { requestId, path: target.path, query: target.query });
+  }
+
+  #fail(req: IncomingMessage, res: ServerResponse, error: unknown, requestId: string): void {
+    const known = toKsError(error);
+    this.#options.onRequestError(known, requestId);
+    sendError(req, res, known, requestId);
+  }
+}
+
+/** `/fn/name/deep` → `/deep`, `/fn/name` → `/`: raw, as it was sent. */
+function rawPathBehind(path: string, segments: number): string {
+  let at = 0;
+  for (let count = 0; count < segments; count++) {
+    at = path.indexOf("/", at + 1);
+    if (at < 0) return "/";
+  }
+  return path.slice(at);
+}
+
+function redirectToDocs({ req, res, requestId }: Inbound): void {
+  if (req.method !== "GET" && req.method !== "HEAD") throw new KsError("ROUTE_NOT_FOUND");
+  res.writeHead(302, { Location: "/docs", "X-Request-Id": requestId, "Content-Length": "0" });
+  res.end();
+}

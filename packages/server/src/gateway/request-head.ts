@@ -1,0 +1,62 @@
+import type { IncomingMessage } from "node:http";
+import { KsError } from "@kube-serverless/contracts";
+
+/** A request's headers as an event has them, and what the gateway itself looks at. */
+export interface RequestHead {
+  /** Lower-case names, duplicates joined by `, `, cookies by `; `. */
+  headers: Record<string, string>;
+  /** Undefined when there is none. */
+  host: string | undefined;
+}
+
+const MAX_KNOWN_NAMES = 1000;
+/** Lower-case form of header names as clients write them. */
+const lowerCaseNames = new Map<string, string>();
+
+function lowerCaseName(name: string): string {
+  let lower = lowerCaseNames.get(name);
+  if (lower === undefined) {
+    lower = name.toLowerCase();
+    if (lowerCaseNames.size < MAX_KNOWN_NAMES) lowerCaseNames.set(name, lower);
+  }
+  return lower;
+}
+
+/** hot @throws KsError `BAD_REQUEST` for more than one Host (RFC 9112, 3.2), and none in HTTP/1.1. */
+export function readRequestHead(req: IncomingMessage): RequestHead {
+  const raw = req.rawHeaders;
+  const headers: Record<string, string> = {};
+  let hosts = 0;
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = lowerCaseName(raw[i]!);
+    const value = raw[i + 1]!;
+    if (name === "host") hosts++;
+    const before = Object.hasOwn(headers, name) ? headers[name] : undefined;
+    if (before !== undefined) headers[name] = name === "cookie" ? `${before}; ${value}` : `${before}, ${value}`;
+    else if (name === "__proto__") Object.defineProperty(headers, name, { value, enumerable: true, configurable: true, writable: true });
+    else headers[name] = value;
+  }
+  if (hosts > 1) throw new KsError("BAD_REQUEST", { message: "Bad request: more than one Host header" });
+  if (hosts === 0 && req.httpVersionMinor >= 1) throw new KsError("BAD_REQUEST", { message: "Bad request: HTTP/1.1 needs a Host header" });
+  return { headers, host: headers["host"] };
+}
+
+/** A query as URLSearchParams reads it; a repeated key gives an array. */
+export function parseQuery(query: string): Record<string, string | string[]> {
+  const result: Record<string, string | string[]> = {};
+  if (query === "") return result;
+  for (const [key, value] of new URLSearchParams(query)) {
+    const before = Object.hasOwn(result, key) ? result[key] : undefined;
+    const next = before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value];
+    if (key === "__proto__") Object.defineProperty(result, key, { value: next, enumerable: true, configurable: true, writable: true });
+    else result[key] = next;
+  }
+  return result;
+}
+
+const SANE_REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+
+/** The caller's request id, when it is a sane one. */
+export function readRequestId(header: string | undefined): string | undefined {
+  return header !== undefined && SANE_REQUEST_ID.test(header) ? header : undefined;
+}

@@ -1,0 +1,142 @@
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { Duplex } from "node:stream";
+import type { AddressInfo } from "node:net";
+import { buildErrorBody, type ErrorCode, ERRORS, KsError } from "@kube-serverless/contracts";
+import { awaitsContinue } from "./read-body.ts";
+
+const MAX_HEAD_BYTES = 32 * 1024;
+const HEAD_TIMEOUT_MS = 10_000;
+
+export interface FrontOptions {
+  hosts: readonly string[];
+  /** 0 takes a free one. */
+  port: number;
+  keepAliveTimeoutMs: number;
+  tls: { cert: Buffer; key: Buffer } | undefined;
+  handle(req: IncomingMessage, res: ServerResponse): void;
+}
+
+/** The front of the house on bare node:http: listens, parses, bounds heads and time, and answers what is no HTTP in JSON. */
+export class Front {
+  readonly #options: FrontOptions;
+  readonly #servers: Server[] = [];
+
+  constructor(options: FrontOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the addresses it listens on. @throws the error of the first address that cannot be had */
+  async start(): Promise<{ host: string; port: number }[]> {
+    const addresses: { host: string; port: number }[] = [];
+    let { port } = this.#options;
+    for (const host of this.#options.hosts) {
+      const server = this.#createServer();
+      try {
+        await listen(server, host, port);
+      } catch (error) {
+        // A machine without IPv6 has no ::1; the other addresses are enough then.
+        const isMissing = ["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes((error as NodeJS.ErrnoException).code ?? "");
+        if (isMissing && addresses.length > 0) continue;
+        throw error;
+      }
+      this.#servers.push(server);
+      port = (server.address() as AddressInfo).port;
+      addresses.push({ host, port });
+    }
+    return addresses;
+  }
+
+  /** Closes the listeners at once; open connections go on until `closeAll`. */
+  stopListening(): void {
+    for (const server of this.#servers) {
+      server.close();
+      server.closeIdleConnections();
+    }
+  }
+
+  closeIdle(): void {
+    for (const server of this.#servers) server.closeIdleConnections();
+  }
+
+  closeAll(): void {
+    for (const server of this.#servers) server.closeAllConnections();
+  }
+
+  #createServer(): Server {
+    const { tls, handle, keepAliveTimeoutMs } = this.#options;
+    const options = {
+      maxHeaderSize: MAX_HEAD_BYTES,
+      headersTimeout: HEAD_TIMEOUT_MS,
+      // Bodies are bounded by their progress instead: see read-body.ts.
+      requestTimeout: 0,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      // Checked by us, as Node.js answers with an empty body.
+      requireHostHeader: false,
+      noDelay: true,
+    };
+    const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls });
+    server.on("request", handle);
+    server.on("checkContinue", (req: IncomingMessage, res: ServerResponse) => {
+      awaitsContinue.set(req, () => res.writeContinue());
+      handle(req, res);
+    });
+    server.on("checkExpectation", handle);
+    server.on("connect", (_req: IncomingMessage, socket: Duplex) => {
+      refuse(socket, new KsError("METHOD_NOT_ALLOWED", { message: "Method not allowed: CONNECT" }), {
+        Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+      });
+    });
+    server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => answerClientError(error, socket));
+    return server;
+  }
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, ipv6Only: host.includes(":") }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** What the parser refused: malformed, too slow, or too large a head. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code: ErrorCode =
+    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+      ? "REQUEST_TIMEOUT"
+      : error.code === "HPE_HEADER_OVERFLOW"
+        ? "HEADERS_TOO_LARGE"
+        : "BAD_REQUEST";
+  refuse(socket, new KsError(code, { message: describeClientError(code, error) }), {});
+}
+
+function describeClientError(code: ErrorCode, error: NodeJS.ErrnoException & { reason?: string }): string {
+  if (code === "BAD_REQUEST") return `Bad request: ${error.reason ?? "malformed HTTP"}`;
+  if (code === "HEADERS_TOO_LARGE") return `Request headers too large: the limit is ${MAX_HEAD_BYTES} bytes`;
+  return ERRORS[code].message;
+}
+
+function refuse(socket: Duplex, error: KsError, headers: Record<string, string>): void {
+  const body = JSON.stringify(buildErrorBody(error, randomUUID()));
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(
+    `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? "Error"}\r\n${lines.join("")}Content-Type: application/json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+const REASONS: Record<number, string> = {
+  400: "Bad Request",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  431: "Request Header Fields Too Large",
+};

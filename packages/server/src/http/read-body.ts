@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { KsError } from "@kube-serverless/contracts";
+
+/** A body makes no progress for so long: 408. */
+const IDLE_TIMEOUT_MS = 60_000;
+/** Of a body that is refused, so much is read and thrown away, so that the answer arrives instead of a reset. */
+const MAX_DISCARD_BYTES = 64 * 1024 * 1024;
+const MAX_DISCARD_MS = 10_000;
+
+export interface Body {
+  chunks: Buffer[];
+  bytes: number;
+}
+
+/** Requests with `Expect: 100-continue`, and how to tell them to go on once their body is wanted. */
+export const awaitsContinue = new WeakMap<IncomingMessage, () => void>();
+
+const NO_BODY: Body = { chunks: [], bytes: 0 };
+
+/** hot: true when the head says that no body follows (RFC 9112, 6.3). */
+export function hasNoBody(req: IncomingMessage): boolean {
+  const length = req.headers["content-length"];
+  return (length === undefined || length === "0") && req.headers["transfer-encoding"] === undefined;
+}
+
+/**
+ * Collects a body. @throws KsError `BODY_TOO_LARGE` at once when the head says so or as soon as it is passed, `REQUEST_TIMEOUT`,
+ * `CLIENT_CLOSED` when the caller goes away.
+ */
+export function readBody(req: IncomingMessage, limitBytes: number): Promise<Body> {
+  if (hasNoBody(req)) return Promise.resolve(NO_BODY);
+  const announced = Number(req.headers["content-length"] ?? 0);
+  if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes, announced));
+  awaitsContinue.get(req)?.();
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const settle = (error?: KsError): void => {
+      clearTimeout(timer);
+      req.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
+      if (error === undefined) resolve({ chunks, bytes });
+      else reject(error);
+    };
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes > limitBytes) return settle(tooLarge(limitBytes, undefined));
+      chunks.push(chunk);
+      timer.refresh();
+    };
+    const onEnd = (): void => settle();
+    const onClose = (): void => settle(new KsError("CLIENT_CLOSED"));
+    const timer = setTimeout(
+      () => settle(new KsError("REQUEST_TIMEOUT", { message: "The request body made no progress for 60 s" })),
+      IDLE_TIMEOUT_MS,
+    );
+    req.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
+  });
+}
+
+function tooLarge(limitBytes: number, bytes: number | undefined): KsError {
+  const size = bytes === undefined ? "" : `, it has ${bytes} bytes`;
+  return new KsError("BODY_TOO_LARGE", {
+    message: `Request body too large: the limit is ${limitBytes} bytes${size}`,
+    details: { limitBytes, ...(bytes === undefined ? {} : { bytes }) },
+  });
+}
+
+/**
+ * Reads what is left of a request that was answered early and throws it away, then closes the connection. A client that is still
+ * writing would see a reset instead of the answer if it were closed at once.
+ */
+export function discardRest(req: IncomingMessage, res: ServerResponse): void {
+  if (req.complete || req.destroyed) return;
+  const { socket } = req;
+  let bytes = 0;
+  const timer = setTimeout(() => socket.destroy(), MAX_DISCARD_MS);
+  const close = (): void => {
+    clearTimeout(timer);
+    if (res.writableFinished) socket.end();
+    else res.once("finish", () => socket.end());
+  };
+  req.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_DISCARD_BYTES) socket.destroy();
+  });
+  req.once("end", close).once("close", () => clearTimeout(timer));
+  req.resume();
+}

@@ -1,0 +1,506 @@
+import type { Duplex } from "node:stream";
+import { KsError } from "@kube-serverless/contracts";
+import type { Clock, Timer } from "../clock.ts";
+import { FrameDecoder, FrameType, INITIAL_CREDIT_BYTES, MAX_BODY_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameWriter } from "../protocol/frame-writer.ts";
+import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
+import { parseErrorMeta, parseFailure, parseResponseMeta } from "./replica-meta.ts";
+
+/** A call that times out makes its replica prove within this time that its event loop still turns. */
+const PING_TIMEOUT_MS = 1000;
+
+/** What carries the frames and can be ended. */
+export interface ReplicaTransport {
+  readonly socket: Duplex;
+  kill(): void;
+}
+
+/** One printed piece: lines parted by `\n`. */
+export interface PrintedLines {
+  stream: "stdout" | "stderr";
+  requestId: string | undefined;
+  timeMs: number;
+  body: Buffer;
+  truncated: boolean;
+}
+
+export interface FrameReplicaOptions {
+  id: string;
+  revision: RevisionRef;
+  clock: Clock;
+  /** Loading may take so long; then `FUNCTION_FAILED`, reason `LoadTimeout`. */
+  loadTimeoutMs: number;
+  onPrinted(lines: PrintedLines): void;
+  /** Ends what has no transport yet. */
+  onAbandoned(): void;
+}
+
+/** What SPECIALISE tells beside the revision. */
+export interface Specialisation {
+  code: Buffer;
+  module: "commonjs" | "esm" | undefined;
+  concurrency: number;
+  runtimeVersion: string;
+  fromPool: boolean;
+  startMs: number;
+}
+
+class RunningCall implements CallHandle {
+  deadlineMs = Number.POSITIVE_INFINITY;
+  started = false;
+  hasHead = false;
+  /** Bytes of DATA that the replica may still send. */
+  receiveCredit = INITIAL_CREDIT_BYTES;
+  sendCredit = INITIAL_CREDIT_BYTES;
+  unsent: Buffer[] = [];
+  readonly sink: CallSink;
+  readonly timeoutMs: number;
+  readonly #stream: number;
+  readonly #replica: FrameReplica;
+
+  constructor(replica: FrameReplica, stream: number, sink: CallSink, timeoutMs: number) {
+    this.#replica = replica;
+    this.#stream = stream;
+    this.sink = sink;
+    this.timeoutMs = timeoutMs;
+  }
+
+  cancel(): void {
+    this.#replica.cancelCall(this.#stream);
+  }
+
+  credit(bytes: number): void {
+    this.#replica.creditCall(this.#stream, bytes);
+  }
+}
+
+/** The gateway's side of one replica, whatever carries its frames. Its frames are hostile input: what breaks a rule ends it. */
+export class FrameReplica implements Replica {
+  readonly id: string;
+  readonly revision: RevisionRef;
+  readonly ready: Promise<ReadyInfo>;
+  readonly exited: Promise<ReplicaExit>;
+  readonly #options: FrameReplicaOptions;
+  readonly #clock: Clock;
+  readonly #calls = new Map<number, RunningCall>();
+  readonly #readiness = Promise.withResolvers<ReadyInfo>();
+  readonly #exit = Promise.withResolvers<ReplicaExit>();
+  #transport: ReplicaTransport | undefined;
+  #writer: FrameWriter | undefined;
+  /** What was asked for before the transport was there. */
+  #early: (() => void)[] = [];
+  #state: "starting" | "specialising" | "ready" | "ended" = "starting";
+  #accepting = true;
+  #nextStream = 1;
+  #deadlineTimer: Timer | undefined;
+  #deadlineTimerAtMs = Number.POSITIVE_INFINITY;
+  #loadTimer: Timer | undefined;
+  #pingTimer: Timer | undefined;
+  #drainTimer: Timer | undefined;
+  /** Set when we end it, so that the exit tells why. */
+  #ending: { reason: ReplicaExitReason; error: KsError } | undefined;
+  #lastStderr = "";
+  #draining = false;
+  /** A call timed out in it: it ends with the last of the others. */
+  #quarantined = false;
+  #onReady: () => void = () => undefined;
+  #readyInfo: ReadyInfo | undefined;
+
+  constructor(options: FrameReplicaOptions) {
+    this.id = options.id;
+    this.revision = options.revision;
+    this.#options = options;
+    this.#clock = options.clock;
+    this.ready = this.#readiness.promise;
+    this.exited = this.#exit.promise;
+    // A replica that nobody waits for may fail without being an unhandled rejection.
+    this.ready.catch(() => undefined);
+  }
+
+  get inFlight(): number {
+    return this.#calls.size;
+  }
+
+  get readyInfo(): ReadyInfo | undefined {
+    return this.#readyInfo;
+  }
+
+  get accepting(): boolean {
+    return this.#accepting;
+  }
+
+  /** Connects the process that was claimed or started, and sends SPECIALISE with the calls that wait. */
+  specialise(transport: ReplicaTransport, specialisation: Specialisation): void {
+    if (this.#state === "ended" || this.#ending !== undefined) {
+      transport.kill();
+      return;
+    }
+    this.#attach(transport);
+    this.#state = "specialising";
+    const specialisedAtMs = this.#clock.monotonicMs();
+    this.#onReady = () => {
+      this.#readyInfo = {
+        atMs: this.#clock.monotonicMs(),
+        fromPool: specialisation.fromPool,
+        startMs: specialisation.startMs,
+        loadMs: this.#clock.monotonicMs() - specialisedAtMs,
+        runtimeVersion: specialisation.runtimeVersion,
+      };
+      this.#readiness.resolve(this.#readyInfo);
+    };
+    this.#sendSpecialise(specialisation);
+    this.#loadTimer = this.#clock.setTimer(this.#options.loadTimeoutMs, () => this.#loadTimedOut());
+    const early = this.#early;
+    this.#early = [];
+    for (const send of early) send();
+    this.#writer?.flush();
+  }
+
+  call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
+    const stream = this.#nextStream++;
+    const call = new RunningCall(this, stream, sink, head.timeoutMs);
+    this.#calls.set(stream, call);
+    if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, head, body));
+    else this.#sendCall(stream, call, head, body);
+    return call;
+  }
+
+  drain(deadlineMs: number): void {
+    this.#accepting = false;
+    if (this.#state === "ended" || this.#ending !== undefined) return;
+    const ending = { reason: "drained" as const, error: new KsError("DRAINING") };
+    if (this.#writer === undefined || this.#state !== "ready") {
+      if (this.#calls.size === 0) this.#endBy(ending.reason, ending.error);
+    } else {
+      this.#writer.send(0, FrameType.DRAIN, false, "", undefined);
+    }
+    this.#drainTimer ??= this.#clock.setTimer(deadlineMs, () => this.#endBy(ending.reason, ending.error));
+    this.#draining = true;
+  }
+
+  kill(): void {
+    this.#endBy("killed", new KsError("FUNCTION_CRASHED", { message: "The replica was stopped by the platform" }));
+  }
+
+  /** The provider tells why no process could be had or how it ended; everything left is answered. */
+  end(reason: ReplicaExitReason, error: KsError): void {
+    if (this.#state === "ended") return;
+    const why = this.#ending ?? { reason, error };
+    const wasReady = this.#state === "ready";
+    this.#state = "ended";
+    this.#accepting = false;
+    for (const timer of [this.#deadlineTimer, this.#loadTimer, this.#pingTimer, this.#drainTimer]) timer?.cancel();
+    this.#readiness.reject(why.error);
+    this.#settleAll(why.error, wasReady || why.reason === "failed");
+    this.#exit.resolve(why);
+  }
+
+  /** Lines that the process wrote to descriptor 2 or through its shim last, for telling why it ended. */
+  get lastStderr(): string {
+    return this.#lastStderr;
+  }
+
+  noteStderr(text: string): void {
+    this.#lastStderr = (this.#lastStderr + text).slice(-4096);
+  }
+
+  /** True once the replica is to end and waits for its process to be gone. */
+  get ending(): boolean {
+    return this.#ending !== undefined || this.#draining;
+  }
+
+  cancelCall(stream: number): void {
+    const call = this.#calls.get(stream);
+    if (call === undefined) return;
+    this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
+  }
+
+  creditCall(stream: number, bytes: number): void {
+    const call = this.#calls.get(stream);
+    if (call === undefined || this.#writer === undefined) return;
+    call.receiveCredit += bytes;
+    const body = Buffer.allocUnsafe(4);
+    body.writeUInt32BE(bytes);
+    this.#writer.send(stream, FrameType.CREDIT, false, "", body);
+  }
+
+  #attach(transport: ReplicaTransport): void {
+    this.#transport = transport;
+    this.#writer = new FrameWriter(transport.socket);
+    const decoder = new FrameDecoder((stream, kind, more, meta, body) => this.#receive(stream, kind, more, meta, body));
+    transport.socket.on("data", (chunk: Buffer) => {
+      if (this.#ending !== undefined && !this.#draining) return;
+      try {
+        decoder.push(chunk);
+      } catch (error) {
+        this.#breakOff(error);
+      }
+    });
+  }
+
+  /** hot: one frame of the replica. */
+  #receive(stream: number, kind: number, more: boolean, meta: Buffer, body: Buffer): void {
+    if (kind >= 200) this.#receiveHead(stream, kind, more, meta, body);
+    else if (kind === FrameType.DATA) this.#receiveData(stream, more, body);
+    else if (stream === 0) this.#receiveControl(kind, meta, body);
+    else this.#receiveOther(stream, kind, meta, body);
+  }
+
+  #receiveHead(stream: number, status: number, more: boolean, meta: Buffer, body: Buffer): void {
+    const call = this.#findCall(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} has a second head`);
+    const head = parseResponseMeta(status, meta);
+    call.hasHead = true;
+    if (more) call.deadlineMs = this.#clock.monotonicMs() + call.timeoutMs;
+    else this.#forget(stream);
+    call.sink.onHead(head, body, more);
+  }
+
+  #receiveData(stream: number, more: boolean, body: Buffer): void {
+    const call = this.#findCall(stream);
+    if (call === undefined) return;
+    if (!call.hasHead) throw new ProtocolError(`stream ${stream} has DATA before its head`);
+    call.receiveCredit -= body.length;
+    if (call.receiveCredit < 0) throw new ProtocolError(`stream ${stream} sent more than its credit`);
+    if (more) call.deadlineMs = this.#clock.monotonicMs() + call.timeoutMs;
+    else this.#forget(stream);
+    call.sink.onData(body, more);
+  }
+
+  #receiveControl(kind: number, meta: Buffer, body: Buffer): void {
+    if (kind === FrameType.LOG) this.#receiveLog(meta, body);
+    else if (kind === FrameType.READY) this.#becomeReady();
+    else if (kind === FrameType.FAILED) this.#failed(meta);
+    else if (kind === FrameType.PONG) this.#pingTimer?.cancel();
+    else if (kind === FrameType.HELLO) throw new ProtocolError("a second HELLO");
+    else if (kind === FrameType.CALL || kind === FrameType.SPECIALISE) throw new ProtocolError(`type ${kind} from a replica`);
+  }
+
+  #receiveOther(stream: number, kind: number, meta: Buffer, body: Buffer): void {
+    if (kind === FrameType.LOG) this.#receiveLog(meta, body);
+    else if (kind === FrameType.ERROR) this.#receiveError(stream, meta);
+    else if (kind === FrameType.BUSY) this.#takeCall(stream)?.sink.onNotStarted(new KsError("OVERLOADED"));
+    else if (kind === FrameType.CREDIT) this.#receiveCredit(stream, body);
+    else if (kind === FrameType.ABORT) this.#receiveAbort(stream, meta);
+    else if (kind === FrameType.CALL || kind === FrameType.SPECIALISE) throw new ProtocolError(`type ${kind} from a replica`);
+  }
+
+  #receiveError(stream: number, meta: Buffer): void {
+    const call = this.#takeCall(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} has an ERROR after its head`);
+    call.sink.onError(parseErrorMeta(meta));
+  }
+
+  #receiveAbort(stream: number, meta: Buffer): void {
+    const call = this.#takeCall(stream);
+    if (call === undefined) return;
+    if (!call.hasHead) throw new ProtocolError(`stream ${stream} has an ABORT before its head`);
+    const message = parseMeta(meta)["message"];
+    call.sink.onError(new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${String(message)}` }));
+  }
+
+  #receiveCredit(stream: number, body: Buffer): void {
+    if (body.length !== 4) throw new ProtocolError("CREDIT needs 4 bytes");
+    const call = this.#calls.get(stream);
+    if (call === undefined) return;
+    call.sendCredit += body.readUInt32BE(0);
+    this.#sendPieces(stream, call);
+  }
+
+  #receiveLog(meta: Buffer, body: Buffer): void {
+    const fields = parseMeta(meta);
+    const stream = fields["stream"] === "stderr" ? "stderr" : "stdout";
+    if (stream === "stderr") this.noteStderr(body.toString("utf8"));
+    const { requestId, timeMs } = fields;
+    this.#options.onPrinted({
+      stream,
+      requestId: typeof requestId === "string" ? requestId.slice(0, 200) : undefined,
+      timeMs: typeof timeMs === "number" && Number.isFinite(timeMs) && Math.abs(timeMs) < 8e15 ? timeMs : this.#clock.nowMs(),
+      body,
+      truncated: fields["truncated"] === true,
+    });
+  }
+
+  /** Undefined for a call that was given up here, such as one that timed out, while the replica still answers it. */
+  #findCall(stream: number): RunningCall | undefined {
+    const call = this.#calls.get(stream);
+    if (call === undefined) {
+      if (stream > 0 && stream < this.#nextStream) return undefined;
+      throw new ProtocolError(`stream ${stream} was never opened`);
+    }
+    if (!call.started) throw new ProtocolError("a response before READY");
+    return call;
+  }
+
+  #takeCall(stream: number): RunningCall | undefined {
+    const call = this.#findCall(stream);
+    if (call !== undefined) this.#forget(stream);
+    return call;
+  }
+
+  #forget(stream: number): void {
+    this.#calls.delete(stream);
+    if (this.#quarantined && this.#calls.size === 0) this.#endQuarantined();
+  }
+
+  #sendSpecialise(specialisation: Specialisation): void {
+    const { revision } = this;
+    const environment = Buffer.from(JSON.stringify(revision.spec.environment));
+    const body = Buffer.allocUnsafe(4 + environment.length + specialisation.code.length);
+    body.writeUInt32BE(environment.length);
+    environment.copy(body, 4);
+    specialisation.code.copy(body, 4 + environment.length);
+    const meta = JSON.stringify({
+      function: revision.name,
+      uid: revision.uid,
+      revision: revision.revision,
+      handler: revision.spec.handler,
+      module: specialisation.module,
+      concurrency: specialisation.concurrency,
+      timeoutMs: revision.spec.timeout * 1000,
+      memoryMiB: revision.spec.memory,
+    });
+    this.#writer?.send(0, FrameType.SPECIALISE, false, meta, body);
+  }
+
+  /** hot */
+  #sendCall(stream: number, call: RunningCall, head: CallHead, body: readonly Buffer[]): void {
+    // What came before the transport may have ended already.
+    if (this.#calls.get(stream) !== call) return;
+    const pieces = cutPieces(body);
+    const first = pieces.shift();
+    this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, JSON.stringify(head), first);
+    if (pieces.length > 0) {
+      call.unsent = pieces;
+      this.#sendPieces(stream, call);
+    }
+    if (this.#state === "ready") this.#startDeadline(call);
+  }
+
+  #sendPieces(stream: number, call: RunningCall): void {
+    for (let piece = call.unsent[0]; piece !== undefined && call.sendCredit >= piece.length; piece = call.unsent[0]) {
+      call.unsent.shift();
+      call.sendCredit -= piece.length;
+      this.#writer?.send(stream, FrameType.DATA, call.unsent.length > 0, "", piece);
+    }
+  }
+
+  #becomeReady(): void {
+    if (this.#state !== "specialising") throw new ProtocolError("READY without SPECIALISE");
+    this.#state = "ready";
+    this.#loadTimer?.cancel();
+    for (const call of this.#calls.values()) this.#startDeadline(call);
+    this.#onReady();
+    if (this.#draining) this.#writer?.send(0, FrameType.DRAIN, false, "", undefined);
+  }
+
+  #failed(meta: Buffer): void {
+    if (this.#state !== "specialising") throw new ProtocolError("FAILED without SPECIALISE");
+    this.#endBy("failed", parseFailure(meta));
+  }
+
+  #loadTimedOut(): void {
+    const seconds = this.#options.loadTimeoutMs / 1000;
+    const message = `LoadTimeout: the code did not finish loading within ${seconds} s`;
+    this.#endBy("failed", new KsError("FUNCTION_FAILED", { message, details: { reason: "LoadTimeout", message } }));
+  }
+
+  #startDeadline(call: RunningCall): void {
+    call.started = true;
+    const nowMs = this.#clock.monotonicMs();
+    call.deadlineMs = nowMs + call.timeoutMs;
+    if (call.deadlineMs < this.#deadlineTimerAtMs) this.#armDeadlines(call.deadlineMs, nowMs);
+  }
+
+  #armDeadlines(atMs: number, nowMs: number): void {
+    this.#deadlineTimer?.cancel();
+    this.#deadlineTimerAtMs = atMs;
+    this.#deadlineTimer = this.#clock.setTimer(atMs - nowMs, () => this.#checkDeadlines());
+  }
+
+  #checkDeadlines(): void {
+    this.#deadlineTimerAtMs = Number.POSITIVE_INFINITY;
+    const nowMs = this.#clock.monotonicMs();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const [stream, call] of this.#calls) {
+      // A timer may fire up to a millisecond early.
+      if (call.deadlineMs <= nowMs + 1) this.#timeOut(stream, call);
+      else if (call.deadlineMs < nextMs) nextMs = call.deadlineMs;
+    }
+    if (nextMs !== Number.POSITIVE_INFINITY && this.#state === "ready") this.#armDeadlines(nextMs, nowMs);
+  }
+
+  #timeOut(stream: number, call: RunningCall): void {
+    this.#accepting = false;
+    this.#quarantined = true;
+    this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
+    this.#forget(stream);
+    const seconds = call.timeoutMs / 1000;
+    const what = call.hasHead ? "paused its stream for longer than" : "did not answer within";
+    call.sink.onError(
+      new KsError("TIMEOUT", { message: `The function ${what} its timeout of ${seconds} s`, details: { timeoutSeconds: seconds } }),
+    );
+    if (this.#calls.size > 0) this.#ping();
+  }
+
+  /** The other calls run to their own limits, unless the event loop is held: then they have no hope. */
+  #ping(): void {
+    if (this.#pingTimer !== undefined || this.#writer === undefined) return;
+    this.#writer.send(0, FrameType.PING, false, "", Buffer.alloc(8));
+    this.#pingTimer = this.#clock.setTimer(PING_TIMEOUT_MS, () => {
+      const message = "The replica was stopped: another call held its event loop beyond its timeout";
+      this.#endBy("held", new KsError("FUNCTION_CRASHED", { message, details: { reason: "EventLoopHeld" } }));
+    });
+  }
+
+  #endQuarantined(): void {
+    this.#endBy("killed", new KsError("TIMEOUT", { message: "The replica was stopped after a call in it timed out" }));
+  }
+
+  #breakOff(error: unknown): void {
+    if (!(error instanceof ProtocolError)) throw error;
+    const message = `The function broke the connection to the platform (${error.message})`;
+    this.#endBy("crashed", new KsError("FUNCTION_CRASHED", { message, details: { reason: "ProtocolError" }, cause: error }));
+  }
+
+  /** Answers every call now; the exit is told when the process is gone. */
+  #endBy(reason: ReplicaExitReason, error: KsError): void {
+    if (this.#state === "ended" || this.#ending !== undefined) return;
+    const wasReady = this.#state === "ready";
+    this.#ending = { reason, error };
+    this.#accepting = false;
+    this.#readiness.reject(error);
+    this.#settleAll(error, wasReady || reason === "failed");
+    if (this.#transport === undefined) {
+      this.#options.onAbandoned();
+      this.end(reason, error);
+    } else {
+      this.#transport.kill();
+    }
+  }
+
+  #settleAll(error: KsError, mayHaveStarted: boolean): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const call of calls) {
+      if (mayHaveStarted) call.sink.onError(error);
+      else call.sink.onNotStarted(error);
+    }
+  }
+}
+
+/** Pieces of at most 64 KiB; a body that fits is one piece. */
+function cutPieces(body: readonly Buffer[]): Buffer[] {
+  if (body.length === 0) return [];
+  if (body.length === 1 && body[0]!.length <= MAX_BODY_BYTES) return [body[0]!];
+  let total = 0;
+  for (const chunk of body) total += chunk.length;
+  if (total <= MAX_BODY_BYTES) return [Buffer.concat(body)];
+  const pieces: Buffer[] = [];
+  for (const chunk of body) {
+    for (let at = 0; at < chunk.length; at += MAX_BODY_BYTES) pieces.push(chunk.subarray(at, at + MAX_BODY_BYTES));
+  }
+  return pieces;
+}

@@ -1,0 +1,196 @@
+import type { Clock, Timer } from "../../clock.ts";
+import type { CapacityLedger, Reservation } from "./capacity.ts";
+import type { WaitingReplica } from "./waiting-replica.ts";
+
+/** What a generic replica is made for: fixed when it starts. */
+export interface ReplicaClass {
+  runtime: string;
+  memoryMiB: number;
+  network: "outbound" | "none";
+}
+
+export function classKey(replicaClass: ReplicaClass): string {
+  return `${replicaClass.runtime}@${replicaClass.memoryMiB}/${replicaClass.network}`;
+}
+
+/** A waiting replica with the room it holds. */
+export interface PooledReplica {
+  waiting: WaitingReplica;
+  reservation: Reservation;
+}
+
+export interface PoolOptions {
+  clock: Clock;
+  ledger: CapacityLedger;
+  /** Replicas kept waiting, by class key; classes not named are kept only while they are claimed often. */
+  sizes: ReadonlyMap<string, number>;
+  /** Upper bound of a class's target however fast it is claimed. */
+  maxSize: number;
+  start(replicaClass: ReplicaClass, urgent: boolean): Promise<WaitingReplica>;
+  onError(error: unknown, replicaClass: ReplicaClass): void;
+}
+
+/** Claims younger than this make the target follow their rate. */
+const CLAIM_WINDOW_MS = 10_000;
+/** After a failed start the class waits, twice as long each time. */
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+
+class ClassPool {
+  readonly replicaClass: ReplicaClass;
+  readonly configured: number;
+  waiting: PooledReplica[] = [];
+  starting = 0;
+  claims: number[] = [];
+  backoffMs = 0;
+  backoff: Timer | undefined;
+
+  constructor(replicaClass: ReplicaClass, configured: number) {
+    this.replicaClass = replicaClass;
+    this.configured = configured;
+  }
+}
+
+/** Generic replicas that wait for a function, per class, refilled beside the calls. */
+export class ReplicaPool {
+  readonly #options: PoolOptions;
+  readonly #classes = new Map<string, ClassPool>();
+  #stopped = false;
+  #trimTimer: Timer | undefined;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to keep a class. */
+  keep(replicaClass: ReplicaClass): void {
+    this.#refill(this.#classPool(replicaClass));
+  }
+
+  /** hot: a waiting replica, or undefined; refilling starts beside. */
+  take(replicaClass: ReplicaClass): PooledReplica | undefined {
+    const pool = this.#classPool(replicaClass);
+    pool.claims.push(this.#options.clock.monotonicMs());
+    let taken = pool.waiting.pop();
+    while (taken?.waiting.dead === true) {
+      taken.reservation.release();
+      taken = pool.waiting.pop();
+    }
+    setImmediate(() => this.#refill(pool));
+    this.#scheduleTrim();
+    return taken;
+  }
+
+  /** Ends one waiting replica of another class than the one that needs room; false when there is none. */
+  evict(): boolean {
+    for (const pool of this.#classes.values()) {
+      const victim = pool.waiting.shift();
+      if (victim === undefined) continue;
+      this.#end(victim);
+      return true;
+    }
+    return false;
+  }
+
+  state(): { runtime: string; memoryMiB: number; waiting: PooledReplica[]; target: number; configured: number }[] {
+    return [...this.#classes.values()].map((pool) => ({
+      runtime: pool.replicaClass.runtime,
+      memoryMiB: pool.replicaClass.memoryMiB,
+      waiting: pool.waiting,
+      target: this.#target(pool),
+      configured: pool.configured,
+    }));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#trimTimer?.cancel();
+    for (const pool of this.#classes.values()) {
+      pool.backoff?.cancel();
+      for (const pooled of pool.waiting) this.#end(pooled);
+      pool.waiting = [];
+    }
+  }
+
+  #classPool(replicaClass: ReplicaClass): ClassPool {
+    const key = classKey(replicaClass);
+    let pool = this.#classes.get(key);
+    if (pool === undefined) {
+      pool = new ClassPool(replicaClass, this.#options.sizes.get(key) ?? 0);
+      this.#classes.set(key, pool);
+    }
+    return pool;
+  }
+
+  /** The configured size, or as many as were claimed within the window, whichever is more. */
+  #target(pool: ClassPool): number {
+    const sinceMs = this.#options.clock.monotonicMs() - CLAIM_WINDOW_MS;
+    while (pool.claims.length > 0 && pool.claims[0]! < sinceMs) pool.claims.shift();
+    if (pool.claims.length > 1000) pool.claims.splice(0, pool.claims.length - 1000);
+    return Math.max(pool.configured, Math.min(pool.claims.length, this.#options.maxSize));
+  }
+
+  #refill(pool: ClassPool): void {
+    if (this.#stopped || pool.backoff !== undefined) return;
+    for (let missing = this.#target(pool) - pool.waiting.length - pool.starting; missing > 0; missing--) {
+      const reservation = this.#options.ledger.tryReserve(pool.replicaClass.memoryMiB);
+      if (reservation === undefined) return;
+      pool.starting++;
+      void this.#startOne(pool, reservation);
+    }
+  }
+
+  async #startOne(pool: ClassPool, reservation: Reservation): Promise<void> {
+    try {
+      const waiting = await this.#options.start(pool.replicaClass, false);
+      pool.starting--;
+      pool.backoffMs = 0;
+      this.#add(pool, { waiting, reservation });
+    } catch (error) {
+      pool.starting--;
+      reservation.release();
+      if (this.#stopped) return;
+      this.#options.onError(error, pool.replicaClass);
+      this.#backOff(pool);
+    }
+  }
+
+  #add(pool: ClassPool, pooled: PooledReplica): void {
+    void pooled.waiting.process.exited.then(() => {
+      const at = pool.waiting.indexOf(pooled);
+      if (at < 0) return;
+      pool.waiting.splice(at, 1);
+      pooled.reservation.release();
+      this.#refill(pool);
+    });
+    if (this.#stopped || pooled.waiting.dead) this.#end(pooled);
+    else pool.waiting.push(pooled);
+  }
+
+  #backOff(pool: ClassPool): void {
+    pool.backoffMs = Math.min(MAX_BACKOFF_MS, pool.backoffMs === 0 ? FIRST_BACKOFF_MS : pool.backoffMs * 2);
+    pool.backoff ??= this.#options.clock.setTimer(pool.backoffMs, () => {
+      pool.backoff = undefined;
+      this.#refill(pool);
+    });
+  }
+
+  /** Ends what a burst of claims left beyond the target, once the window has passed. */
+  #scheduleTrim(): void {
+    this.#trimTimer ??= this.#options.clock.setTimer(CLAIM_WINDOW_MS + 1000, () => {
+      this.#trimTimer = undefined;
+      let again = false;
+      for (const pool of this.#classes.values()) {
+        const target = this.#target(pool);
+        while (pool.waiting.length > target) this.#end(pool.waiting.shift()!);
+        again ||= pool.claims.length > 0;
+      }
+      if (again && !this.#stopped) this.#scheduleTrim();
+    });
+  }
+
+  #end(pooled: PooledReplica): void {
+    pooled.waiting.process.kill();
+    void pooled.waiting.process.exited.then(() => pooled.reservation.release());
+  }
+}

@@ -1,0 +1,320 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { KsError, languageOf, type RuntimeInfo } from "@kube-serverless/contracts";
+import type { Clock } from "../../clock.ts";
+import { FrameReplica, type PrintedLines } from "../frame-replica.ts";
+import type { CodeSource, PoolState, Replica, ReplicaProvider, ReplicaPurpose, RevisionRef } from "../port.ts";
+import { CapacityLedger, type CapacityLimits, type Reservation } from "./capacity.ts";
+import { describeExit } from "./describe-exit.ts";
+import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
+import type { CatalogueEntry } from "./runtimes/catalogue.ts";
+import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
+import { detectModuleKind } from "./runtimes/module-kind.ts";
+import type { Sandbox } from "./sandbox/port.ts";
+import { StartGate } from "./start-gate.ts";
+import { awaitHello, type WaitingReplica } from "./waiting-replica.ts";
+
+/** Loading code may take so long. */
+const LOAD_TIMEOUT_MS = 10_000;
+const HELLO_TIMEOUT_MS = 10_000;
+
+/** Where what functions print goes. */
+export interface OutputSink {
+  lines(replica: Replica, lines: PrintedLines): void;
+  /** Bytes of descriptor 1 or 2 as they came. */
+  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer): void;
+  /** Nothing more comes of this replica. */
+  ended(replica: Replica): void;
+}
+
+/** Go's part: its replicas wait for a compiled program rather than for source. */
+export interface GoSupport {
+  /** Plan of the waiting launcher, and the folder outside that is bound at `/function`. */
+  planLauncher(replicaId: string): Promise<StartPlan & { functionFolder: string }>;
+  /** Compiles, or finds compiled, and resolves with the artifact. @throws KsError `FUNCTION_FAILED` */
+  build(revision: RevisionRef, code: string, entry: CatalogueEntry): Promise<{ artifactPath: string }>;
+  /** Puts the artifact into the waiting replica's folder. */
+  link(artifactPath: string, functionFolder: string): Promise<void>;
+  /** The replica is gone: its folder may go. */
+  release(functionFolder: string): Promise<void>;
+}
+
+export interface LocalProviderOptions {
+  clock: Clock;
+  sandbox: Sandbox;
+  catalogue: ReadonlyMap<string, CatalogueEntry>;
+  runtimesFolder: string;
+  limits: CapacityLimits;
+  /** Waiting replicas by class. */
+  pools: readonly { replicaClass: ReplicaClass; size: number }[];
+  output: OutputSink;
+  go: GoSupport | undefined;
+  /** Resolves when Go's tools are there, and never while they cannot be made. */
+  goReady: Promise<void>;
+  /** Ends an idle replica of some function; false when there is none. */
+  reclaimIdle(): boolean;
+  onStartFailed(error: unknown, replicaClass: ReplicaClass): void;
+}
+
+/** Room on the machine: there at once, or when something idle has gone. */
+type Room = Reservation | Promise<Reservation> | undefined;
+type Claim = { pooled: PooledReplica; room: undefined } | { pooled: undefined; room: Reservation | Promise<Reservation> };
+
+/** Replicas as sandboxed processes of this machine. */
+export class LocalProvider implements ReplicaProvider {
+  readonly #options: LocalProviderOptions;
+  readonly #ledger: CapacityLedger;
+  readonly #pool: ReplicaPool;
+  readonly #gate = new StartGate(availableParallelism());
+  readonly #replicas = new Set<FrameReplica>();
+  readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
+  /** Process ids of this run are told apart from those of an earlier one. */
+  readonly #runId = Date.now().toString(36);
+  #nextId = 1;
+  #stopping = false;
+
+  constructor(options: LocalProviderOptions) {
+    this.#options = options;
+    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() || options.reclaimIdle());
+    this.#pool = new ReplicaPool({
+      clock: options.clock,
+      ledger: this.#ledger,
+      sizes: new Map(options.pools.map(({ replicaClass, size }) => [classKey(replicaClass), size])),
+      maxSize: 4 * availableParallelism(),
+      start: (replicaClass, urgent) => this.#startWaiting(replicaClass, urgent),
+      onError: (error, replicaClass) => options.onStartFailed(error, replicaClass),
+    });
+  }
+
+  /** Fills the pools, beside everything else. */
+  start(): void {
+    for (const { replicaClass } of this.#options.pools) {
+      if (languageOf(replicaClass.runtime) !== "go") this.#pool.keep(replicaClass);
+      else void this.#options.goReady.then(() => this.#stopping || this.#pool.keep(replicaClass));
+    }
+  }
+
+  startReplica(revision: RevisionRef, code: CodeSource, _purpose: ReplicaPurpose): Replica {
+    if (this.#stopping) throw new KsError("DRAINING");
+    if (languageOf(revision.spec.runtime) === "go") {
+      const replica = this.#createReplica(revision);
+      this.#startGo(replica, code).catch((error: unknown) => this.#startFailed(replica, error));
+      return replica;
+    }
+    const { pooled, room } = this.#claim(revision);
+    const replica = this.#createReplica(revision, pooled?.waiting.process.id);
+    const source = code();
+    // A claim with its code at hand is specialised within this turn of the event loop.
+    if (pooled !== undefined && typeof source === "string") this.#specialise(replica, pooled, source, true);
+    else this.#specialiseLater(replica, pooled, room, source).catch((error: unknown) => this.#startFailed(replica, error));
+    return replica;
+  }
+
+  runtimes(): readonly RuntimeInfo[] {
+    return [...this.#options.catalogue.values()].map((entry) => entry.info);
+  }
+
+  degraded(): readonly string[] {
+    const empty = this.#pool
+      .state()
+      .filter((pool) => pool.configured > 0 && pool.waiting.length === 0)
+      .map((pool) => `pool-${pool.runtime}-empty`);
+    return [...this.#options.sandbox.strength.degraded, ...new Set(empty)];
+  }
+
+  async poolState(): Promise<PoolState[]> {
+    return Promise.all(
+      this.#pool.state().map(async ({ runtime, memoryMiB, waiting, target }) => {
+        const sizes = await Promise.all(waiting.map((pooled) => pooled.waiting.process.memoryMiB().catch(() => 0)));
+        const pssMiB = Math.round(sizes.reduce((sum, size) => sum + size, 0) * 10) / 10;
+        return { runtime, memoryMiB, waiting: waiting.length, target, pssMiB };
+      }),
+    );
+  }
+
+  /** For metrics and `/ready`. */
+  get use(): { replicas: number; memoryMiB: number; limits: CapacityLimits } {
+    return { replicas: this.#ledger.replicas, memoryMiB: this.#ledger.memoryMiB, limits: this.#ledger.limits };
+  }
+
+  async stop(options: { deadlineMs: number }): Promise<void> {
+    this.#stopping = true;
+    this.#pool.stop();
+    for (const replica of this.#replicas) replica.drain(options.deadlineMs);
+    await Promise.all([...this.#replicas].map((replica) => replica.exited));
+    await this.#options.sandbox.stop();
+  }
+
+  #classOf(revision: RevisionRef): ReplicaClass {
+    const { runtime, memory, network } = revision.spec;
+    return { runtime, memoryMiB: memory, network };
+  }
+
+  #entry(runtime: string): CatalogueEntry & { installed: NonNullable<CatalogueEntry["installed"]> } {
+    const entry = this.#options.catalogue.get(runtime);
+    if (entry?.installed === undefined) {
+      const message = `RuntimeNotFound: the runtime ${runtime} is not installed. ${entry?.info.hint ?? ""}`;
+      throw new KsError("FUNCTION_FAILED", { message, details: { reason: "RuntimeNotFound", message } });
+    }
+    return { ...entry, installed: entry.installed };
+  }
+
+  #createReplica(revision: RevisionRef, id: string = this.#newId(revision.spec.runtime)): FrameReplica {
+    const replica: FrameReplica = new FrameReplica({
+      id,
+      revision,
+      clock: this.#options.clock,
+      loadTimeoutMs: LOAD_TIMEOUT_MS,
+      onPrinted: (lines) => this.#options.output.lines(replica, lines),
+      onAbandoned: () => undefined,
+    });
+    this.#replicas.add(replica);
+    void replica.exited.then(() => {
+      this.#replicas.delete(replica);
+      this.#options.output.ended(replica);
+    });
+    return replica;
+  }
+
+  #newId(runtime: string): string {
+    return `${runtime}-${this.#runId}-${this.#nextId++}`;
+  }
+
+  /** A waiting replica, or room for one to be started. @throws KsError `NO_CAPACITY` */
+  #claim(revision: RevisionRef): Claim {
+    const replicaClass = this.#classOf(revision);
+    const pooled = this.#pool.take(replicaClass);
+    return pooled === undefined ? { pooled, room: this.#ledger.reserve(replicaClass.memoryMiB) } : { pooled, room: undefined };
+  }
+
+  async #specialiseLater(
+    replica: FrameReplica,
+    pooled: PooledReplica | undefined,
+    room: Room,
+    code: string | Promise<string>,
+  ): Promise<void> {
+    const claimed = pooled ?? (await this.#startInRoom(replica, await room!));
+    try {
+      this.#specialise(replica, claimed, await code, pooled !== undefined);
+    } catch (error) {
+      this.#giveBack(claimed);
+      throw error;
+    }
+  }
+
+  async #startInRoom(replica: FrameReplica, reservation: Reservation): Promise<PooledReplica> {
+    try {
+      return { waiting: await this.#startWaiting(this.#classOf(replica.revision), true, replica.id), reservation };
+    } catch (error) {
+      reservation.release();
+      throw error;
+    }
+  }
+
+  /** Compiles first, so that no waiting replica is held meanwhile. */
+  async #startGo(replica: FrameReplica, code: CodeSource): Promise<void> {
+    const { revision } = replica;
+    const source = await code();
+    const go = this.#requireGo();
+    const { artifactPath } = await go.build(revision, source, this.#entry(revision.spec.runtime));
+    if (replica.ending) return replica.kill();
+    const { pooled, room } = this.#claim(revision);
+    const claimed = pooled ?? (await this.#startInRoom(replica, await room!));
+    try {
+      if (claimed.waiting.functionFolder === undefined) throw new KsError("INTERNAL", { message: "a Go replica without a folder" });
+      await go.link(artifactPath, claimed.waiting.functionFolder);
+      this.#specialise(replica, claimed, source, pooled !== undefined);
+    } catch (error) {
+      this.#giveBack(claimed);
+      throw error;
+    }
+  }
+
+  #requireGo(): GoSupport {
+    const { go } = this.#options;
+    if (go === undefined) throw new KsError("INTERNAL", { message: "Go is not set up" });
+    return go;
+  }
+
+  #giveBack(claimed: PooledReplica): void {
+    claimed.waiting.process.kill();
+    void claimed.waiting.process.exited.then(() => claimed.reservation.release());
+  }
+
+  #specialise(replica: FrameReplica, pooled: PooledReplica, code: string, fromPool: boolean): void {
+    const { process, startMs } = pooled.waiting;
+    const { revision } = replica;
+    process.stdout.on("data", (chunk: Buffer) => this.#options.output.raw(replica, "stdout", chunk));
+    process.stderr.on("data", (chunk: Buffer) => {
+      replica.noteStderr(chunk.toString("latin1"));
+      this.#options.output.raw(replica, "stderr", chunk);
+    });
+    const language = languageOf(revision.spec.runtime);
+    void process.exited.then((exit) => {
+      pooled.reservation.release();
+      const { reason, error } = describeExit(exit, language, revision.spec.memory, replica.lastStderr);
+      replica.end(reason, error);
+    });
+    replica.specialise(
+      { socket: process.frames, kill: () => process.kill() },
+      {
+        code: Buffer.from(code),
+        module: language === "nodejs" ? this.#moduleKind(revision, code) : undefined,
+        concurrency: revision.spec.concurrency,
+        runtimeVersion: this.#entry(revision.spec.runtime).installed.version,
+        fromPool,
+        startMs: fromPool ? 0 : startMs,
+      },
+    );
+    process.stdout.resume();
+    process.stderr.resume();
+    process.frames.resume();
+  }
+
+  #moduleKind(revision: RevisionRef, code: string): "commonjs" | "esm" {
+    let kind = this.#moduleKinds.get(revision);
+    if (kind === undefined) {
+      kind = detectModuleKind(code);
+      this.#moduleKinds.set(revision, kind);
+    }
+    return kind;
+  }
+
+  #startWaiting(replicaClass: ReplicaClass, urgent: boolean, id = this.#newId(replicaClass.runtime)): Promise<WaitingReplica> {
+    // Planned outside the gate: Go's first plan waits until its tools are made.
+    const planned = this.#plan(replicaClass, id);
+    return planned.then((plan) => this.#gate.run(urgent, () => this.#spawn(plan, replicaClass, id)));
+  }
+
+  async #spawn(plan: StartPlan & { functionFolder?: string }, replicaClass: ReplicaClass, id: string): Promise<WaitingReplica> {
+    const process = await this.#options.sandbox.spawn({
+      id,
+      command: plan.command,
+      environment: plan.environment,
+      memoryMiB: replicaClass.memoryMiB,
+      network: replicaClass.network,
+      binds: plan.binds,
+    });
+    const { functionFolder } = plan;
+    if (functionFolder !== undefined) void process.exited.then(() => this.#options.go?.release(functionFolder));
+    return awaitHello(process, functionFolder, this.#options.clock, HELLO_TIMEOUT_MS);
+  }
+
+  async #plan(replicaClass: ReplicaClass, id: string): Promise<StartPlan & { functionFolder?: string }> {
+    const entry = this.#entry(replicaClass.runtime);
+    const { sandbox, runtimesFolder } = this.#options;
+    const stage = (source: string): Promise<{ source: string; target: string }> => sandbox.stage(source);
+    const { language } = entry.info;
+    if (language === "nodejs") return planNode(entry.installed, replicaClass.memoryMiB, join(runtimesFolder, "nodejs"), stage);
+    if (language === "python") return planPython(entry.installed, join(runtimesFolder, "python"), stage);
+    return this.#requireGo().planLauncher(id);
+  }
+
+  #startFailed(replica: FrameReplica, error: unknown): void {
+    const known =
+      error instanceof KsError
+        ? error
+        : new KsError("INTERNAL", { message: `Internal server error: ${(error as Error).message}`, cause: error });
+    replica.end(known.code === "FUNCTION_FAILED" ? "failed" : "crashed", known);
+  }
+}

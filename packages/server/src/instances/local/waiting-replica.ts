@@ -1,0 +1,75 @@
+import { KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../../clock.ts";
+import { FrameDecoder, FrameType, parseMeta, PROTOCOL_VERSION, ProtocolError } from "../../protocol/frames.ts";
+import type { SandboxedProcess } from "./sandbox/port.ts";
+
+/** A process that has said HELLO and waits for its function. */
+export interface WaitingReplica {
+  readonly process: SandboxedProcess;
+  /** Spawn until HELLO. */
+  readonly startMs: number;
+  /** Where a Go artifact is put before SPECIALISE, bound at `/function`. */
+  readonly functionFolder: string | undefined;
+  /** Set once the process has ended without having been claimed. */
+  dead: boolean;
+}
+
+/** Waits for HELLO. @throws KsError `FUNCTION_CRASHED` when the process ends first, or says something else, or nothing in time. */
+export async function awaitHello(
+  process: SandboxedProcess,
+  functionFolder: string | undefined,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<WaitingReplica> {
+  const startedAtMs = clock.monotonicMs();
+  const stderr: string[] = [];
+  const collect = (chunk: Buffer): void => void (stderr.length < 20 && stderr.push(chunk.toString("utf8")));
+  process.stderr.on("data", collect);
+  const discard = (): void => undefined;
+  process.stdout.on("data", discard);
+  try {
+    await receiveHello(process, clock, timeoutMs);
+  } catch (error) {
+    process.kill();
+    const detail = stderr.join("").trim().slice(0, 2000);
+    const message = `The runtime did not start: ${(error as Error).message}${detail === "" ? "" : `: ${detail}`}`;
+    throw new KsError("FUNCTION_CRASHED", { message, cause: error });
+  } finally {
+    process.stderr.off("data", collect);
+    process.stdout.off("data", discard);
+    process.stdout.pause();
+    process.stderr.pause();
+  }
+  const waiting: WaitingReplica = { process, startMs: clock.monotonicMs() - startedAtMs, functionFolder, dead: false };
+  void process.exited.then(() => (waiting.dead = true));
+  return waiting;
+}
+
+function receiveHello(process: SandboxedProcess, clock: Clock, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (error?: Error): void => {
+      timer.cancel();
+      process.frames.off("data", receive);
+      process.frames.pause();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const timer = clock.setTimer(timeoutMs, () => settle(new Error(`no HELLO within ${timeoutMs} ms`)));
+    const decoder = new FrameDecoder((_stream, kind, _more, meta) => {
+      if (kind !== FrameType.HELLO) throw new ProtocolError(`type ${kind} before HELLO`);
+      const protocol = parseMeta(meta)["protocol"];
+      if (protocol !== PROTOCOL_VERSION) throw new ProtocolError(`protocol version ${String(protocol)}, wanted ${PROTOCOL_VERSION}`);
+      settle();
+    });
+    const receive = (chunk: Buffer): void => {
+      try {
+        decoder.push(chunk);
+      } catch (error) {
+        settle(error as Error);
+      }
+    };
+    process.frames.on("data", receive);
+    process.frames.on("error", () => undefined);
+    void process.exited.then((exit) => settle(new Error(`the process ended with ${exit.signal ?? `code ${exit.code}`}`)));
+  });
+}

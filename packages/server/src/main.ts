@@ -1,0 +1,75 @@
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { KsError } from "@kube-serverless/contracts";
+import { pino } from "pino";
+import { readMachineMemoryMiB } from "./config/machine.ts";
+import { parseConfig } from "./config/parse-config.ts";
+import { armFailpoint } from "./failpoint.ts";
+import { startStandalone } from "./platform/standalone.ts";
+
+const projectFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
+const { version } = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as { version: string };
+
+async function main(): Promise<void> {
+  const result = parseConfig({
+    argv: process.argv.slice(2),
+    environment: process.env,
+    homeFolder: homedir(),
+    currentFolder: process.env["INIT_CWD"] ?? process.cwd(),
+    machineMemoryMiB: readMachineMemoryMiB(),
+    readFile: (path) => readFileSync(path, "utf8"),
+  });
+  if (result.kind === "help") return void process.stdout.write(result.text);
+  if (result.kind === "version") return void process.stdout.write(`${version}\n`);
+  if (result.kind === "problems") {
+    process.stderr.write(result.problems.map((problem) => `${problem}\n`).join(""));
+    process.exitCode = 2;
+    return;
+  }
+  const { config } = result;
+  armFailpoint(config.failpoint);
+  const log = pino({ level: config.logLevel });
+  const platform = await startStandalone(
+    config,
+    {
+      projectFolder,
+      searchPath: (process.env["PATH"] ?? "").split(":").filter((folder) => folder !== ""),
+      xdgRuntimeFolder: process.env["XDG_RUNTIME_DIR"],
+      isRoot: process.getuid?.() === 0,
+      version,
+      onFatal: (error) => {
+        log.fatal({ err: error }, "state cannot be kept; ending");
+        process.exit(70);
+      },
+    },
+    log,
+  );
+  log.info({ addresses: platform.addresses }, "listening");
+  stopOnSignals(() => platform.stop());
+}
+
+/** `npm start` hands Ctrl-C on twice within a millisecond, so only a second signal more than a second later leaves at once. */
+function stopOnSignals(stop: () => Promise<void>): void {
+  let firstAtMs: number | undefined;
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (firstAtMs === undefined) {
+        firstAtMs = performance.now();
+        stop().then(
+          () => process.exit(0),
+          (error: unknown) => {
+            process.stderr.write(`${String(error)}\n`);
+            process.exit(1);
+          },
+        );
+      } else if (performance.now() - firstAtMs > 1000) process.exit(1);
+    });
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof KsError ? error.message : (error as Error).stack}\n`);
+  process.exitCode = 1;
+});

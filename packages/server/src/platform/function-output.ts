@@ -1,0 +1,37 @@
+import type { LineSink, LogSource, FunctionLogs } from "../logs/function-logs.ts";
+import type { PrintedLines } from "../instances/frame-replica.ts";
+import type { OutputSink } from "../instances/local/provider.ts";
+import type { Replica } from "../instances/port.ts";
+
+/** Leads what replicas print into the logs of their functions. */
+export class FunctionOutput implements OutputSink {
+  readonly #logs: FunctionLogs;
+  readonly #pipes = new WeakMap<Replica, { stdout?: LineSink; stderr?: LineSink }>();
+
+  constructor(logs: FunctionLogs) {
+    this.#logs = logs;
+  }
+
+  lines(replica: Replica, lines: PrintedLines): void {
+    const source = describeSource(replica, lines.stream, lines.requestId ?? null);
+    this.#logs.appendLines(replica.revision.uid, source, lines.body, lines.timeMs, lines.truncated);
+  }
+
+  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer): void {
+    let pipes = this.#pipes.get(replica);
+    if (pipes === undefined) this.#pipes.set(replica, (pipes = {}));
+    pipes[stream] ??= this.#logs.lineSink(replica.revision.uid, describeSource(replica, stream, null));
+    pipes[stream].write(chunk);
+  }
+
+  ended(replica: Replica): void {
+    const pipes = this.#pipes.get(replica);
+    pipes?.stdout?.end();
+    pipes?.stderr?.end();
+    this.#pipes.delete(replica);
+  }
+}
+
+function describeSource(replica: Replica, stream: "stdout" | "stderr", requestId: string | null): LogSource {
+  return { stream, requestId, replica: replica.id, revision: replica.revision.revision };
+}

@@ -1,0 +1,46 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import { GoArtifacts } from "../instances/local/go/go-artifacts.ts";
+import { GoBuilder } from "../instances/local/go/go-builder.ts";
+import { GoRuntime } from "../instances/local/go/go-runtime.ts";
+import type { GoToolchain } from "../instances/local/go/go-toolchain.ts";
+import { GoToolkits } from "../instances/local/go/go-toolkits.ts";
+import { createSandboxedBuild } from "../instances/local/go/sandboxed-build.ts";
+import type { GoSupport } from "../instances/local/provider.ts";
+import type { Sandbox } from "../instances/local/sandbox/port.ts";
+
+export interface GoOptions {
+  toolchains: readonly GoToolchain[];
+  sandbox: Sandbox;
+  clock: Clock;
+  runtimesFolder: string;
+  dataFolder: string;
+  runtimeFolder: string;
+  cacheMiB: number;
+  log: Logger;
+}
+
+/** Go's tools, builder and launchers; the tools are made in the background where the data folder has none yet. */
+export async function startGo(options: GoOptions): Promise<{ support: GoSupport; ready: Promise<void>; builder: GoBuilder; stop(): Promise<void> }> {
+  const { toolchains, sandbox, clock, dataFolder, log } = options;
+  const toolkits = new GoToolkits({
+    toolchains,
+    sourceFolder: join(options.runtimesFolder, "go"),
+    folder: join(dataFolder, "go", "toolkits"),
+  });
+  const artifacts = new GoArtifacts({ folder: join(dataFolder, "go", "artifacts"), maxBytes: options.cacheMiB * 1024 * 1024, clock });
+  const builder = new GoBuilder({
+    toolkits,
+    artifacts,
+    run: createSandboxedBuild(sandbox, clock),
+    stage: (source) => sandbox.stage(source),
+  });
+  const runtime = new GoRuntime({ builder, toolkits, sandbox, functionsFolder: join(options.runtimeFolder, "go-functions") });
+  await runtime.start();
+  const ready = toolkits.prepare().catch((error: unknown) => {
+    log.error({ err: error }, "Go's tools cannot be made; Go functions will fail to deploy");
+    return new Promise<never>(() => undefined);
+  });
+  return { support: runtime, ready, builder, stop: () => toolkits.stop() };
+}

@@ -1,0 +1,79 @@
+import { randomUUID } from "node:crypto";
+import { type ErrorCode, KsError, type TriggerInfo } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import { Call, type CallReceiver } from "../dispatch/call.ts";
+import type { FunctionRegistry } from "../functions/registry.ts";
+
+/** A call that no HTTP caller waits for. */
+export interface TriggerInvocation {
+  path: string;
+  headers: Record<string, string>;
+  body: Buffer;
+  trigger: TriggerInfo;
+  signal?: AbortSignal;
+}
+
+export type TriggerResult = { ok: true } | { ok: false; code: ErrorCode; reason: string; reachedHandler: boolean };
+
+/** Calls functions for cron and queues: any response is a success, its body is read and dropped. */
+export class TriggerInvoker {
+  readonly #clock: Clock;
+  readonly #registry: FunctionRegistry;
+
+  constructor(clock: Clock, registry: FunctionRegistry) {
+    this.#clock = clock;
+    this.#registry = registry;
+  }
+
+  invoke(uid: string, invocation: TriggerInvocation): Promise<TriggerResult> {
+    const entry = this.#registry.byUid(uid);
+    if (entry === undefined) return Promise.resolve(refused(new KsError("FUNCTION_NOT_FOUND"), false));
+    return new Promise((resolve) => {
+      const head = {
+        id: randomUUID(),
+        method: "POST",
+        path: invocation.path,
+        query: {},
+        headers: invocation.headers,
+        trigger: invocation.trigger,
+        timeoutMs: entry.timeoutMs,
+      };
+      const { body, signal } = invocation;
+      const chunks = body.length === 0 ? [] : [body];
+      const dispatcher = entry.dispatcher();
+      const call = new Call(dispatcher, head, chunks, body.length, new Collector(resolve), this.#clock.monotonicMs());
+      const leave = (): void => {
+        call.abandon();
+        resolve(refused(new KsError("CLIENT_CLOSED"), call.slot !== undefined));
+      };
+      if (signal?.aborted === true) return resolve(refused(new KsError("CLIENT_CLOSED"), false));
+      signal?.addEventListener("abort", leave, { once: true });
+      dispatcher.submit(call);
+    });
+  }
+}
+
+class Collector implements CallReceiver {
+  readonly #resolve: (result: TriggerResult) => void;
+
+  constructor(resolve: (result: TriggerResult) => void) {
+    this.#resolve = resolve;
+  }
+
+  onHead(_call: Call, _head: unknown, _piece: Buffer, more: boolean): void {
+    if (!more) this.#resolve({ ok: true });
+  }
+
+  onData(call: Call, piece: Buffer, more: boolean): void {
+    if (more) call.handle?.credit(piece.length);
+    else this.#resolve({ ok: true });
+  }
+
+  onFailed(call: Call, error: KsError): void {
+    this.#resolve(refused(error, call.slot !== undefined && error.code !== "INVALID_REQUEST"));
+  }
+}
+
+function refused(error: KsError, reachedHandler: boolean): TriggerResult {
+  return { ok: false, code: error.code, reason: error.message, reachedHandler };
+}
