@@ -2,11 +2,13 @@
 
 const { isBuiltin } = require("node:module");
 const vm = require("node:vm");
+const { uncurryThis } = require("./builtins.js");
 const { cut, describeError } = require("./errors.js");
 
 const FOLDER = "/function";
 const CLASS = /^class\b/;
-const functionToString = Function.prototype.toString;
+const functionToString = uncurryThis(Function.prototype.toString);
+const bind = uncurryThis(Function.prototype.bind);
 
 /** Why a function could not be loaded: reason and message of FAILED. */
 class LoadFailure extends Error {
@@ -62,9 +64,20 @@ function loadCommonJs(file, code) {
 
 async function loadEsm(file, code) {
   const filename = `${FOLDER}/${file}.mjs`;
+  const module = compileEsm(filename, withoutPrologue(code));
+  try {
+    await module.link(linkBuiltin);
+    await module.evaluate();
+    return module.namespace;
+  } catch (error) {
+    throw explain(error, filename);
+  }
+}
+
+function compileEsm(filename, code) {
   const identifier = `file://${filename}`;
   try {
-    const module = new vm.SourceTextModule(withoutPrologue(code), {
+    return new vm.SourceTextModule(code, {
       identifier,
       initializeImportMeta(meta) {
         meta.dirname = filename.slice(0, filename.lastIndexOf("/"));
@@ -73,11 +86,9 @@ async function loadEsm(file, code) {
       },
       importModuleDynamically: importBuiltin,
     });
-    await module.link(linkBuiltin);
-    await module.evaluate();
-    return module.namespace;
   } catch (error) {
-    throw explain(error, filename);
+    const { findModuleErrorLine } = require("./module-error-line.js");
+    throw new LoadFailure("SyntaxError", locate(error, filename, findModuleErrorLine(code, error.message, filename)));
   }
 }
 
@@ -112,28 +123,34 @@ async function linkBuiltin(specifier) {
   return module;
 }
 
-/** The failure that an error of compiling or running the code stands for, with the file and line where V8 tells them. */
+/** The failure that an error of compiling or running the code stands for. */
 function explain(error, filename) {
+  return new LoadFailure(reasonOf(error, filename), locate(error, filename, lineOf(error, filename)));
+}
+
+function reasonOf(error, filename) {
+  if (error?.code === "MODULE_NOT_FOUND" || error?.code === "ERR_MODULE_NOT_FOUND") return "ModuleNotFound";
+  // What code throws by itself, with JSON.parse perhaps, was thrown by one of its lines.
+  const isCompileError = error instanceof SyntaxError && !String(error.stack).includes(`${filename}:`);
+  return isCompileError || startsWithPlace(error, filename) ? "SyntaxError" : "LoadError";
+}
+
+/** The stack of an error of compiling begins with the place, before its name. */
+function startsWithPlace(error, filename) {
+  return error instanceof SyntaxError && String(error.stack).startsWith(`${filename}:`);
+}
+
+/** `SyntaxError: Unexpected token '}' (index.js:3)` */
+function locate(error, filename, line) {
   const { type, message } = describeError(error);
-  const name = filename.slice(FOLDER.length + 1);
-  const line = lineOf(error, filename);
-  const text = cut(`${type}: ${message}${line === "" ? "" : ` (${name}:${line})`}`, 8_192);
-  if (type === "SyntaxError" && isCompileError(error, filename)) return new LoadFailure("SyntaxError", text);
-  if (error?.code === "MODULE_NOT_FOUND" || error?.code === "ERR_MODULE_NOT_FOUND") return new LoadFailure("ModuleNotFound", text);
-  return new LoadFailure("LoadError", text);
+  return cut(`${type}: ${message}${line === "" ? "" : ` (${filename.slice(FOLDER.length + 1)}:${line})`}`, 8_192);
 }
 
-function isCompileError(error, filename) {
-  const stack = String(error.stack);
-  return stack.startsWith(`${filename}:`) || stack.startsWith(`file://${filename}:`) || !stack.includes(`(${filename}:`);
-}
-
-/** The line of the code that an error came from, or "". A compile error's stack begins with it. */
+/** The line of the code that an error came from, or "". */
 function lineOf(error, filename) {
   const stack = typeof error?.stack === "string" ? error.stack : "";
   const start = stack.indexOf(`${filename}:`);
-  if (start === -1) return "";
-  return /^[0-9]+/.exec(stack.slice(start + filename.length + 1))?.[0] ?? "";
+  return start === -1 ? "" : (/^[0-9]+/.exec(stack.slice(start + filename.length + 1))?.[0] ?? "");
 }
 
 function findHandler(exports, { file, path }) {
@@ -142,11 +159,11 @@ function findHandler(exports, { file, path }) {
     throw new LoadFailure("HandlerNotFound", `HandlerNotFound: "${path.join(".")}" is not exported by ${file}; ${listExports(exports)}`);
   }
   const { value, owner } = found;
-  if (typeof value !== "function" || CLASS.test(functionToString.call(value))) {
+  if (typeof value !== "function" || CLASS.test(functionToString(value))) {
     const kind = typeof value === "function" ? "a class" : `of type ${value === null ? "null" : typeof value}`;
     throw new LoadFailure("UnsupportedHandler", `UnsupportedHandler: export "${path.join(".")}" of ${file} is ${kind}, not a function`);
   }
-  return { call: value.bind(owner), takesCallback: value.length >= 3 };
+  return { call: bind(value, owner), takesCallback: value.length >= 3 };
 }
 
 function follow(root, path) {

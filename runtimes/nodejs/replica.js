@@ -164,7 +164,10 @@ class Replica {
     const waiting = this.#waiting;
     this.#waiting = null;
     this.#ready(loaded, startMs);
-    for (const { call, body } of waiting) this.#begin(call, body, 0, body.length);
+    for (const { call, body } of waiting) {
+      if (body === null) this.#refuse(call);
+      else this.#begin(call, body, 0, body.length);
+    }
   }
 
   #ready(loaded, startMs) {
@@ -253,7 +256,12 @@ class Replica {
     else currentCall.run(call, invoke, this, call, event);
   }
 
+  /** The call's body is not what it should be; like every answer this waits for READY. */
   #refuse(call) {
+    if (this.#waiting !== null) {
+      this.#waiting.push({ call, body: null });
+      return;
+    }
     call.startMs = now();
     this.#sendError(call, "INVALID_REQUEST", "InvalidRequest", "Invalid request body", "");
   }
