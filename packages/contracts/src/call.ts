@@ -7,7 +7,11 @@ export type TriggerInfo =
   | { type: "cron"; schedule: string; plannedAt: string }
   | { type: "queue"; queue: string; exchange: string; messageId: string; attempt: number; redelivered: boolean };
 
-const seconds = (description: string) => z.number().min(0).meta({ description: `${description}, in seconds` });
+const seconds = (description: string) =>
+  z
+    .number()
+    .min(0)
+    .meta({ description: `${description}, in seconds` });
 
 export const FunctionMetrics = z
   .object({

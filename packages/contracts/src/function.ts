@@ -15,14 +15,21 @@ export const FunctionSpec = z
   .strictObject({
     name: FunctionName,
     runtime: Runtime,
-    handler: z.string().min(1).max(256).meta({
-      description: "Node.js: `file.export`; Python: `file.function` or `function`; Go: `Function`",
-      examples: ["index.handler"],
-    }),
-    code: z.string().min(1).meta({
-      description: "Source code, 1 byte to 1 MiB of UTF-8",
-      examples: ["module.exports.handler = async (event) => ({ statusCode: 200, body: 'Hello!' });"],
-    }),
+    handler: z
+      .string()
+      .min(1)
+      .max(256)
+      .meta({
+        description: "Node.js: `file.export`; Python: `file.function` or `function`; Go: `Function`",
+        examples: ["index.handler"],
+      }),
+    code: z
+      .string()
+      .min(1)
+      .meta({
+        description: "Source code, 1 byte to 1 MiB of UTF-8",
+        examples: ["module.exports.handler = async (event) => ({ statusCode: 200, body: 'Hello!' });"],
+      }),
     environment: z
       .record(z.string(), z.string())
       .default({})

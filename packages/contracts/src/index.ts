@@ -8,6 +8,8 @@ export { methodsOverlap, parsePathPattern, splitPath } from "./http-path.ts";
 export type { ParsedPattern, PathPattern, PathSegment, SplitPath } from "./http-path.ts";
 export { buildEndpoint, ENDPOINT_SUFFIX, FunctionName } from "./name.ts";
 export { findNearest } from "./nearest.ts";
+export { buildOpenApiDocument, OPERATIONS } from "./openapi/document.ts";
+export type { Operation } from "./openapi/operation.ts";
 export { parseFunctionSpec, READ_ONLY_FIELDS } from "./parse-function-spec.ts";
 export type { SpecChecks } from "./parse-function-spec.ts";
 export type { Problem } from "./problem.ts";

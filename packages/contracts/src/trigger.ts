@@ -11,10 +11,14 @@ export const HttpTrigger = z
   .strictObject({
     type: z.literal("http"),
     config: z.strictObject({
-      path: z.string().min(1).max(1024).meta({
-        description: "Absolute path: literal segments, `:name` for a parameter, `/*` at the end for the rest",
-        examples: ["/users/:id"],
-      }),
+      path: z
+        .string()
+        .min(1)
+        .max(1024)
+        .meta({
+          description: "Absolute path: literal segments, `:name` for a parameter, `/*` at the end for the rest",
+          examples: ["/users/:id"],
+        }),
       methods: z
         .array(HttpMethod)
         .min(1)
@@ -35,7 +39,12 @@ export const CronTrigger = z
         .min(1)
         .max(256)
         .meta({ description: "Five fields (six with seconds first), or `@hourly` and the like", examples: ["*/5 * * * *"] }),
-      timezone: z.string().min(1).max(64).optional().meta({ description: "IANA name; UTC where it is left out", examples: ["Europe/Kyiv"] }),
+      timezone: z
+        .string()
+        .min(1)
+        .max(64)
+        .optional()
+        .meta({ description: "IANA name; UTC where it is left out", examples: ["Europe/Kyiv"] }),
       overlap: z.enum(["allow", "skip"]).optional().meta({ description: "When the last run still runs; `allow` where it is left out" }),
       missed: z
         .enum(["skip", "once"])

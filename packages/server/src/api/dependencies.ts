@@ -1,0 +1,34 @@
+import type { CronCheck, FunctionMetrics, RuntimeInfo } from "@kube-serverless/contracts";
+import type { FunctionService } from "../functions/port.ts";
+import type { FunctionLogs } from "../logs/function-logs.ts";
+import type { QueueDriver } from "../queue/port.ts";
+import type { ScalingView } from "../scaling/history.ts";
+import type { StoredFunction } from "../store/port.ts";
+import type { Clock } from "../clock.ts";
+
+/** What `/ready` says. */
+export interface Readiness {
+  /** `starting` until the state is loaded, `draining` from the signal on. */
+  state: "starting" | "ready" | "draining";
+  /** What is away, or weaker than it should be. */
+  degraded: readonly string[];
+  /** Further facts to show, such as the sandbox's driver and the pools. */
+  facts?: Readonly<Record<string, unknown>>;
+}
+
+/** What the control API needs of the house. */
+export interface ApiDependencies {
+  functions: FunctionService;
+  readMetrics(stored: StoredFunction): FunctionMetrics;
+  readScaling(stored: StoredFunction): ScalingView;
+  logs: Pick<FunctionLogs, "query" | "follow">;
+  queues: Pick<QueueDriver, "publish" | "stats">;
+  runtimes(): readonly RuntimeInfo[];
+  readiness(): Readiness;
+  /** Prometheus text, in pieces. */
+  scrape(): Iterable<string>;
+  checkCron: CronCheck;
+  clock: Clock;
+  /** Told of what is a defect of the platform, with its cause. */
+  onInternalError(error: Error, requestId: string): void;
+}

@@ -1,0 +1,72 @@
+import { KsError, parseFunctionSpec } from "@kube-serverless/contracts";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { buildEtag, type FunctionView } from "../functions/port.ts";
+import type { ApiDependencies } from "./dependencies.ts";
+import { buildDeployedBody, buildFunctionBody } from "./function-body.ts";
+import { takePage } from "./list-page.ts";
+import { readJsonBody } from "./request-body.ts";
+
+const LIST_PATH = "/api/v1/functions";
+const ONE_PATH = "/api/v1/functions/:name";
+
+export interface NameParams {
+  Params: { name: string };
+}
+
+/** `/functions` and `/functions/{name}`. */
+export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron }: ApiDependencies): void {
+  app.get(LIST_PATH, async (request, reply) => {
+    const page = takePage(functions.list(), (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
+    if (page.link !== undefined) void reply.header("Link", page.link);
+    return page.entries.map((view) => buildFunctionBody(view));
+  });
+
+  app.post(LIST_PATH, async (request, reply) => {
+    const spec = parseFunctionSpec(await readJsonBody(request.raw), { cron: checkCron });
+    const view = await functions.create(spec);
+    tag(reply, view).code(201).header("Location", `${LIST_PATH}/${spec.name}`);
+    return buildDeployedBody(view);
+  });
+
+  app.get<NameParams>(ONE_PATH, async (request, reply) => {
+    const { view, code } = await readWithCode(functions, request.params.name);
+    tag(reply, view);
+    return buildFunctionBody(view, code);
+  });
+
+  app.put<NameParams>(ONE_PATH, async (request, reply) => {
+    const { name } = request.params;
+    functions.get(name);
+    const spec = parseFunctionSpec(await readJsonBody(request.raw), { name, cron: checkCron });
+    const view = await functions.update(name, spec, readIfMatch(request));
+    tag(reply, view);
+    return buildDeployedBody(view);
+  });
+
+  app.delete<NameParams>(ONE_PATH, async (request, reply) => {
+    await functions.delete(request.params.name, readIfMatch(request));
+    return reply.code(204).send();
+  });
+}
+
+/** The code comes from the store after the view: when the function changed in between, both are read anew. */
+async function readWithCode(functions: ApiDependencies["functions"], name: string): Promise<{ view: FunctionView; code: string }> {
+  for (;;) {
+    const before = functions.get(name);
+    const read = await functions.readCode(name).catch((error: unknown) => error as Error);
+    const view = functions.get(name);
+    const isSame = before.stored.uid === view.stored.uid && before.stored.revision === view.stored.revision;
+    if (isSame && typeof read === "string") return { view, code: read };
+    if (isSame) throw read;
+  }
+}
+
+function tag(reply: FastifyReply, view: FunctionView): FastifyReply {
+  return reply.header("ETag", buildEtag(view.stored));
+}
+
+function readIfMatch(request: FastifyRequest): string | undefined {
+  const value: string | string[] | undefined = request.headers["if-match"];
+  if (value === "") throw new KsError("BAD_REQUEST", { message: "Bad request: If-Match must be * or a list of entity tags" });
+  return value;
+}

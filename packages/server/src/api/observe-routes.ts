@@ -1,0 +1,34 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { ApiDependencies } from "./dependencies.ts";
+import type { EventStream, EventStreams } from "./event-streams.ts";
+import type { NameParams } from "./function-routes.ts";
+import { parseLogQuery, wantsFollow } from "./log-query.ts";
+
+/** What a function did: its metrics, its log, its scaling. */
+export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependencies, streams: EventStreams): void {
+  const { functions, logs, clock } = dependencies;
+  app.get<NameParams>("/api/v1/functions/:name/metrics", async (request) => {
+    return dependencies.readMetrics(functions.get(request.params.name).stored);
+  });
+
+  app.get<NameParams>("/api/v1/functions/:name/scaling", async (request) => {
+    return dependencies.readScaling(functions.get(request.params.name).stored);
+  });
+
+  app.get<NameParams>("/api/v1/functions/:name/logs", async (request, reply) => {
+    const { uid } = functions.get(request.params.name).stored;
+    const query = parseLogQuery(request.query as URLSearchParams, clock.nowMs());
+    if (!wantsFollow(request.query as URLSearchParams)) return logs.query(uid, query);
+    if (request.method === "HEAD") return reply.type("text/event-stream; charset=utf-8").send("");
+    return follow(request, reply, (stream) =>
+      logs.follow(uid, query, { onEntry: (entry) => stream.send(entry), onEnd: () => stream.end() }),
+    );
+  });
+
+  function follow(request: FastifyRequest, reply: FastifyReply, start: (stream: EventStream) => { stop(): void }): FastifyReply {
+    reply.hijack();
+    const stream = streams.open(reply.raw, request.id, () => following.stop());
+    const following = start(stream);
+    return reply;
+  }
+}

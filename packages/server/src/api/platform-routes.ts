@@ -1,0 +1,34 @@
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { ApiDependencies, Readiness } from "./dependencies.ts";
+import { buildDocsPage, DOCS_HEADERS } from "./docs-page.ts";
+
+/** The platform itself: health, readiness, runtimes, its metrics and its documents. */
+export function addPlatformRoutes(app: FastifyInstance, dependencies: ApiDependencies, openApi: object): void {
+  for (const prefix of ["", "/api/v1"]) {
+    app.get(`${prefix}/health`, async () => ({ status: "healthy" }));
+    app.get(`${prefix}/ready`, async (request, reply) => answerReadiness(dependencies.readiness(), request, reply));
+  }
+
+  app.get("/api/v1/runtimes", async () => dependencies.runtimes());
+
+  app.get("/metrics", async (_request, reply) => {
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(Readable.from(dependencies.scrape()));
+  });
+
+  const document = JSON.stringify(openApi);
+  app.get("/openapi.json", async (_request, reply) => reply.type("application/json; charset=utf-8").send(document));
+
+  const page = buildDocsPage(openApi);
+  app.get("/docs", async (_request, reply) => reply.headers(DOCS_HEADERS).send(page));
+  app.get("/", async (_request, reply) => reply.redirect("/docs", 302));
+}
+
+/** 503 carries the fields of every error, too. */
+function answerReadiness({ state, degraded, facts }: Readiness, request: FastifyRequest, reply: FastifyReply): object {
+  const body = { status: state, ...(degraded.length > 0 ? { degraded } : {}), ...facts };
+  if (state === "ready") return body;
+  void reply.code(503).header("Retry-After", "1");
+  const error = state === "draining" ? "The server is shutting down" : "The server is starting";
+  return { ...body, error, code: state === "draining" ? "DRAINING" : "NO_CAPACITY", requestId: request.id };
+}
