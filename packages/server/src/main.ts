@@ -3,11 +3,10 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KsError } from "@kube-serverless/contracts";
-import { pino } from "pino";
 import { readMachineMemoryMiB } from "./config/machine.ts";
 import { parseConfig } from "./config/parse-config.ts";
 import { armFailpoint } from "./failpoint.ts";
-import { startStandalone } from "./platform/standalone.ts";
+import { formatAddress, formatBanner } from "./platform/banner.ts";
 
 const projectFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 const { version } = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as { version: string };
@@ -30,6 +29,8 @@ async function main(): Promise<void> {
   }
   const { config } = result;
   armFailpoint(config.failpoint);
+  // Loaded only now, so that help and wrong options answer at once.
+  const [{ pino }, { startStandalone }] = await Promise.all([import("pino"), import("./platform/standalone.ts")]);
   const log = pino({ level: config.logLevel });
   const platform = await startStandalone(
     config,
@@ -46,7 +47,9 @@ async function main(): Promise<void> {
     },
     log,
   );
-  log.info({ addresses: platform.addresses }, "listening");
+  const { facts } = platform;
+  if (config.logFormat !== "json") process.stdout.write(formatBanner(facts));
+  log.info({ ...facts, addresses: facts.addresses.map((address) => formatAddress(address, facts.secure)) }, "listening");
   stopOnSignals(() => platform.stop());
 }
 

@@ -16,13 +16,14 @@ export interface GoOptions {
   clock: Clock;
   runtimesFolder: string;
   dataFolder: string;
-  runtimeFolder: string;
   cacheMiB: number;
   log: Logger;
 }
 
 /** Go's tools, builder and launchers; the tools are made in the background where the data folder has none yet. */
-export async function startGo(options: GoOptions): Promise<{ support: GoSupport; ready: Promise<void>; builder: GoBuilder; stop(): Promise<void> }> {
+export async function startGo(
+  options: GoOptions,
+): Promise<{ support: GoSupport; ready: Promise<void>; builder: GoBuilder; stop(): Promise<void> }> {
   const { toolchains, sandbox, clock, dataFolder, log } = options;
   const toolkits = new GoToolkits({
     toolchains,
@@ -36,7 +37,7 @@ export async function startGo(options: GoOptions): Promise<{ support: GoSupport;
     run: createSandboxedBuild(sandbox, clock),
     stage: (source) => sandbox.stage(source),
   });
-  const runtime = new GoRuntime({ builder, toolkits, sandbox, functionsFolder: join(options.runtimeFolder, "go-functions") });
+  const runtime = new GoRuntime({ builder, toolkits, sandbox, functionsFolder: join(sandbox.sharedFolder, "go-functions") });
   await runtime.start();
   const ready = toolkits.prepare().catch((error: unknown) => {
     log.error({ err: error }, "Go's tools cannot be made; Go functions will fail to deploy");

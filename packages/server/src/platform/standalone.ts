@@ -28,10 +28,12 @@ import { renderExposition } from "../metrics/exposition.ts";
 import { MetricsRegistry } from "../metrics/registry.ts";
 import type { QueueDriver } from "../queue/port.ts";
 import { EMBEDDED_QUEUE_MODULE, openEmbeddedQueues } from "../queue/sqlite/driver.ts";
+import type { SqliteClient } from "../store/sqlite/client.ts";
 import { createSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TaskGroup } from "../task-group.ts";
 import { TriggerInvoker } from "../triggers/invoker.ts";
 import { QueueTriggers } from "../triggers/queue.ts";
+import type { BannerFacts } from "./banner.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { startGo } from "./go.ts";
 
@@ -48,7 +50,7 @@ export interface Machine {
 
 /** The running server of one machine. */
 export interface Platform {
-  addresses: readonly { host: string; port: number }[];
+  facts: BannerFacts;
   stop(): Promise<void>;
 }
 
@@ -93,7 +95,6 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
           clock,
           runtimesFolder,
           dataFolder: config.dataFolder,
-          runtimeFolder,
           cacheMiB: config.goCacheMiB,
           log,
         });
@@ -180,7 +181,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     },
   });
 
-  const queues: QueueDriver = await openEmbeddedQueues({ client: store.client, log, clock });
+  const queues = await openQueues(config.amqpUrl, store.client, log);
   const invoker = new TriggerInvoker(clock, registry);
   const queueTriggers = new QueueTriggers({
     driver: queues,
@@ -200,7 +201,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   };
 
   let state: Readiness["state"] = "starting";
-  const readiness = (): Readiness => ({ state, degraded: [...provider.degraded(), ...(store.writable ? [] : ["store"])] });
+  const readiness = (): Readiness => ({ state, degraded: [...provider.degraded(), ...(store.writable ? [] : ["store"]), ...(queues.connected ? [] : ["broker"])] });
   const control: ControlApi = await createControlApi({
     functions,
     readMetrics: ({ uid }) => {
@@ -250,7 +251,15 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   state = "ready";
 
   return {
-    addresses,
+    facts: {
+      version: machine.version,
+      addresses,
+      secure: config.tlsCertFile !== undefined,
+      dataFolder: config.dataFolder,
+      runtimes: provider.runtimes(),
+      sandbox: sandbox.strength,
+      queues: queues.kind === "embedded" ? "embedded, durable (--amqp-url names a RabbitMQ instead)" : "RabbitMQ",
+    },
     async stop() {
       state = "draining";
       const deadlineMs = config.shutdownTimeoutMs;
@@ -271,6 +280,13 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       await store.stop();
     },
   };
+}
+
+/** amqplib is loaded only where there is a broker. */
+async function openQueues(amqpUrl: string | undefined, client: SqliteClient, log: Logger): Promise<QueueDriver> {
+  if (amqpUrl === undefined) return openEmbeddedQueues({ client, log, clock: systemClock });
+  const { createAmqpQueues } = await import("../queue/amqp/driver.ts");
+  return createAmqpQueues({ url: amqpUrl, log, clock: systemClock });
 }
 
 function* existingDispatchers(registry: FunctionRegistry): Generator<Dispatcher> {

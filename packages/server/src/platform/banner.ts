@@ -1,0 +1,71 @@
+import type { RuntimeInfo } from "@kube-serverless/contracts";
+import type { SandboxStrength } from "../instances/local/sandbox/port.ts";
+
+export interface BannerFacts {
+  version: string;
+  addresses: readonly { host: string; port: number }[];
+  secure: boolean;
+  dataFolder: string;
+  runtimes: readonly RuntimeInfo[];
+  sandbox: SandboxStrength;
+  queues: string;
+}
+
+const NETWORKS: Record<SandboxStrength["network"], string> = {
+  pasta: "a network of its own, out by pasta, this machine's loopback unreachable",
+  slirp4netns: "a network of its own, out by slirp4netns, this machine's loopback unreachable",
+  host: "this machine's own network (install passt or slirp4netns for one apart)",
+};
+
+const MEMORY: Record<SandboxStrength["memory"], string> = {
+  "cgroup-v1": "memory limited by cgroup",
+  "cgroup-v2": "memory limited by cgroup",
+  polled: "memory polled ten times a second",
+};
+
+/** `http://127.0.0.1:8080` */
+export function formatAddress({ host, port }: { host: string; port: number }, secure: boolean): string {
+  return `${secure ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** What a person wants to see when the server is up, and three commands to try. */
+export function formatBanner(facts: BannerFacts): string {
+  const urls = facts.addresses.map((address) => formatAddress(address, facts.secure));
+  const url = urls[0] ?? "";
+  return [
+    "",
+    `  Kube-Serverless ${facts.version}`,
+    "",
+    `  listening   ${urls.join("  ")}`,
+    `  data        ${facts.dataFolder}`,
+    `  runtimes    ${facts.runtimes.map(formatRuntime).join("\n              ")}`,
+    `  sandbox     ${describeSandbox(facts.sandbox)}`,
+    `  network     ${NETWORKS[facts.sandbox.network]}`,
+    `  queues      ${facts.queues}`,
+    `  reference   ${url}/docs`,
+    "",
+    "  Try it:",
+    "",
+    ...tryIt(url),
+    "",
+  ].join("\n");
+}
+
+function formatRuntime({ name, version, exact, available, hint }: RuntimeInfo): string {
+  if (!available) return `${name.padEnd(10)} not installed. ${hint}`;
+  return exact ? `${name.padEnd(10)} ${version}` : `${name.padEnd(10)} ${version} (the nearest newer version that is installed)`;
+}
+
+function describeSandbox({ driver, memory }: SandboxStrength): string {
+  if (driver === "bubblewrap") return `bubblewrap, ${MEMORY[memory]}`;
+  return `plain processes, ${MEMORY[memory]}: functions can read what you can read (install bubblewrap for more)`;
+}
+
+function tryIt(url: string): string[] {
+  const json = `-H 'Content-Type: application/json'`;
+  return [
+    `  curl -X POST ${url}/api/v1/functions ${json} -d '{"name": "hello", "runtime": "nodejs18", "handler": "index.handler", "code": "exports.handler = async (event) => ({ statusCode: 200, body: { hello: event.body } });"}'`,
+    `  curl -X POST ${url}/api/v1/functions/hello/invoke ${json} -d '{"name": "world"}'`,
+    `  curl ${url}/api/v1/functions/hello/logs`,
+  ];
+}
