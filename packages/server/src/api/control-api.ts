@@ -6,7 +6,7 @@ import { sendError, toKsError } from "../http/send-error.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { EventStreams } from "./event-streams.ts";
 import { addFunctionRoutes } from "./function-routes.ts";
-import { explainMiss } from "./not-found.ts";
+import { badPath, explainMiss } from "./not-found.ts";
 import { addObserveRoutes } from "./observe-routes.ts";
 import { addPlatformRoutes } from "./platform-routes.ts";
 import { addQueueRoutes, MESSAGES_PATH } from "./queue-routes.ts";
@@ -41,7 +41,11 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
     serverFactory: (handler) => createServer((listener = handler)),
     genReqId: (request) => contexts.get(request as IncomingMessage)?.requestId ?? randomUUID(),
     rewriteUrl: (request) => buildUrl(contexts.get(request as IncomingMessage), request.url ?? "/"),
-    routerOptions: { maxParamLength: 2048, querystringParser: (text) => new URLSearchParams(text) as never },
+    routerOptions: {
+      // As long as a head may be: an unknown name is 404 however long it is.
+      maxParamLength: 32_768,
+      querystringParser: (text) => new URLSearchParams(text) as never,
+    },
   });
   setBehaviour(app, dependencies, collectMethods(app));
   addFunctionRoutes(app, dependencies);
@@ -51,6 +55,8 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
   await app.ready();
   return {
     handle(request, response, context) {
+      const split = splitPath(context.path);
+      if ("problem" in split) return sendError(request, response, badPath(split.problem), context.requestId);
       contexts.set(request, context);
       listener?.(request, response);
     },
@@ -84,7 +90,7 @@ function setBehaviour(app: FastifyInstance, dependencies: ApiDependencies, metho
     void reply.header("X-Request-Id", request.id).header("Cache-Control", "no-store");
     const path = pathOf(request.url);
     const hasEmptyParameter = Object.values((request.params ?? {}) as Record<string, string>).includes("");
-    if (request.is404 || hasEmptyParameter || "problem" in splitPath(path)) throw explainMiss(request.method, path, methodsByPath);
+    if (request.is404 || hasEmptyParameter) throw explainMiss(request.method, path, methodsByPath);
     if (request.routeOptions.url !== MESSAGES_PATH) checkJsonHead(request.raw);
   });
   app.setErrorHandler((error, request, reply) => {

@@ -3,10 +3,15 @@ import { KsError, splitPath } from "@kube-serverless/contracts";
 /** Methods by the path they belong to, `:name` standing for any segment. */
 export type MethodsByPath = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** What to answer where no route matched: 400, 405 with `Allow`, or 404. */
+/** What to answer to a path that is none. */
+export function badPath(problem: string): KsError {
+  return new KsError("BAD_REQUEST", { message: `Bad request: the path ${problem}` });
+}
+
+/** What to answer where no route matched: 405 with `Allow`, or 404. */
 export function explainMiss(method: string, path: string, methodsByPath: MethodsByPath): KsError {
   const split = splitPath(path);
-  if ("problem" in split) return new KsError("BAD_REQUEST", { message: `Bad request: the path ${split.problem}` });
+  if ("problem" in split) return badPath(split.problem);
   for (const [pattern, methods] of methodsByPath) {
     if (!matches(pattern, split.segments)) continue;
     const allow = [...methods].sort().join(", ");
