@@ -141,7 +141,7 @@ export class Dispatcher {
   /** hot: the handler has answered, its stream may go on. */
   noteHead(call: Call): void {
     const ready = call.slot?.replica.readyInfo;
-    if (ready === undefined || ready.atMs <= call.times.arrivedAtMs) return;
+    if (ready === undefined || ready.atMs < call.times.arrivedAtMs) return;
     call.times.cold = true;
     call.times.startMs = ready.startMs;
     call.times.loadMs = ready.loadMs;

@@ -1,0 +1,341 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { KsError } from "@kube-serverless/contracts";
+import fc from "fast-check";
+import { ManualClock } from "../clock.ts";
+import type { RevisionRef } from "../instances/port.ts";
+import { Call, type CallReceiver } from "./call.ts";
+import { compileScalingPolicy, Dispatcher, type ScaleBounds } from "./dispatcher.ts";
+import { FakeProvider } from "./fake-replicas.ts";
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function buildRevision(revision: number, concurrency: number): RevisionRef {
+  return {
+    uid: "u1",
+    name: "f",
+    revision,
+    spec: {
+      name: "f",
+      runtime: "nodejs18",
+      handler: "index.handler",
+      environment: {},
+      minReplicas: 0,
+      maxReplicas: 10,
+      triggers: [],
+      timeout: 30,
+      memory: 256,
+      concurrency,
+      network: "outbound",
+    },
+  };
+}
+
+/** Remembers how a call ended, and that it ended once. */
+class Outcome implements CallReceiver {
+  heads = 0;
+  error: KsError | undefined;
+  get ends(): number {
+    return this.heads + (this.error === undefined ? 0 : 1);
+  }
+  onHead(): void {
+    this.heads++;
+  }
+  onData(): void {}
+  onFailed(_call: Call, error: KsError): void {
+    assert.equal(this.ends, 0, "a call that has ended fails");
+    this.error = error;
+  }
+}
+
+interface HouseOptions extends Partial<ScaleBounds> {
+  concurrency?: number;
+  maxCalls?: number;
+  queueTimeoutMs?: number;
+  served?: boolean;
+}
+
+function buildHouse(options: HouseOptions = {}) {
+  const clock = new ManualClock();
+  const provider = new FakeProvider(clock);
+  const ended: { call: Call; error: KsError | undefined }[] = [];
+  const dispatcher = new Dispatcher(
+    { minReplicas: options.minReplicas ?? 0, maxReplicas: options.maxReplicas ?? 10 },
+    {
+      clock,
+      provider,
+      queueLimits: { maxCalls: options.maxCalls ?? 1000, maxBytes: 1_000_000 },
+      queueTimeoutMs: options.queueTimeoutMs ?? 60_000,
+      policy: compileScalingPolicy(60_000),
+      onCallEnded: (call, error) => ended.push({ call, error }),
+    },
+  );
+  const serve = (revision: number, warm = provider.replicas.slice(0, 0)): void =>
+    dispatcher.serve({ revision: buildRevision(revision, options.concurrency ?? 10), code: () => "" }, warm);
+  if (options.served !== false) serve(1);
+  const submit = (): { call: Call; outcome: Outcome } => {
+    const outcome = new Outcome();
+    const head = { id: "r", method: "POST", path: "/", query: {}, headers: {}, trigger: { type: "invoke" as const }, timeoutMs: 30_000 };
+    const call = new Call(dispatcher, head, [], 100, outcome, clock.monotonicMs());
+    dispatcher.submit(call);
+    return { call, outcome };
+  };
+  return { clock, provider, dispatcher, submit, ended, serve };
+}
+
+describe("Dispatcher", () => {
+  test("starts one replica for the first call and gives it the call behind SPECIALISE", async () => {
+    const { provider, submit } = buildHouse();
+    const { call, outcome } = submit();
+    assert.equal(provider.replicas.length, 1);
+    assert.equal(provider.replicas[0]!.calls.length, 1);
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    assert.equal(outcome.heads, 1);
+    assert.equal(call.times.cold, true);
+  });
+
+  test("says cold only of calls that waited for the start", async () => {
+    const { provider, submit, clock } = buildHouse();
+    submit();
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    await clock.advance(5);
+    const { call } = submit();
+    provider.replicas[0]!.answer();
+    assert.equal(call.times.cold, false);
+  });
+
+  test("five calls at once on a cold function start what they need, not five replicas", () => {
+    const { provider, submit } = buildHouse({ concurrency: 10 });
+    for (let i = 0; i < 5; i++) submit();
+    assert.equal(provider.replicas.length, 1);
+    const cramped = buildHouse({ concurrency: 1 });
+    for (let i = 0; i < 5; i++) cramped.submit();
+    assert.equal(cramped.provider.replicas.length, 5);
+  });
+
+  test("queues beyond maxReplicas and answers OVERLOADED beyond the queue", async () => {
+    const { provider, submit } = buildHouse({ concurrency: 1, maxReplicas: 2, maxCalls: 3 });
+    const calls = Array.from({ length: 6 }, submit);
+    assert.equal(provider.replicas.length, 2);
+    assert.equal(calls[5]!.outcome.error?.code, "OVERLOADED");
+    assert.deepEqual(calls[5]!.outcome.error?.details, { queued: 3, maxQueued: 3, queuedBytes: 300, maxQueuedBytes: 1_000_000 });
+    for (const replica of provider.replicas) replica.becomeReady();
+    provider.replicas[0]!.answer();
+    assert.equal(provider.replicas[0]!.calls.length, 1, "the freed slot takes the next one");
+  });
+
+  test("answers NO_CAPACITY to what waited too long, and only to that", async () => {
+    const { clock, provider, submit } = buildHouse({ concurrency: 1, maxReplicas: 1, queueTimeoutMs: 1000 });
+    submit();
+    provider.replicas[0]!.becomeReady();
+    const early = submit();
+    await clock.advance(600);
+    const late = submit();
+    await clock.advance(500);
+    assert.equal(early.outcome.error?.code, "NO_CAPACITY");
+    assert.equal(late.outcome.ends, 0);
+    await clock.advance(600);
+    assert.equal(late.outcome.error?.code, "NO_CAPACITY");
+  });
+
+  test("tells NO_CAPACITY at once when the machine is full and nothing serves the function", () => {
+    const { provider, submit } = buildHouse();
+    provider.refusal = new KsError("NO_CAPACITY");
+    assert.equal(submit().outcome.error?.code, "NO_CAPACITY");
+  });
+
+  test("moves what had not begun to another replica, and gives up after some tries", async () => {
+    const { provider, submit } = buildHouse();
+    const { outcome } = submit();
+    provider.replicas[0]!.crash(new KsError("FUNCTION_CRASHED"));
+    await settle();
+    assert.equal(outcome.ends, 0);
+    assert.equal(provider.living.length, 1);
+    for (let i = 0; i < 4; i++) {
+      provider.living[0]?.crash(new KsError("FUNCTION_CRASHED"));
+      await settle();
+    }
+    assert.equal(outcome.error?.code, "FUNCTION_CRASHED");
+  });
+
+  test("never repeats a call that may have begun", () => {
+    const { provider, submit } = buildHouse();
+    const { outcome } = submit();
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.crash(new KsError("FUNCTION_CRASHED"));
+    assert.equal(outcome.error?.code, "FUNCTION_CRASHED");
+  });
+
+  test("scales to zero 60 s after the last call has ended", async () => {
+    const { clock, provider, submit, dispatcher } = buildHouse();
+    submit();
+    provider.replicas[0]!.becomeReady();
+    await clock.advance(40_000);
+    provider.replicas[0]!.answer();
+    await clock.advance(59_000);
+    dispatcher.evaluate();
+    assert.equal(dispatcher.replicas, 1);
+    await clock.advance(2_000);
+    dispatcher.evaluate();
+    assert.equal(dispatcher.replicas, 0);
+    assert.equal(provider.living.length, 0);
+    assert.equal(dispatcher.scaling().decisions.at(-1)?.reason, "idle");
+  });
+
+  test("a call in the moment of scaling down starts anew instead of failing", async () => {
+    const { clock, provider, submit, dispatcher } = buildHouse();
+    submit();
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    await clock.advance(61_000);
+    dispatcher.evaluate();
+    const { outcome } = submit();
+    assert.equal(provider.replicas.length, 2);
+    provider.replicas[1]!.becomeReady();
+    provider.replicas[1]!.answer();
+    assert.equal(outcome.heads, 1);
+  });
+
+  test("keeps minReplicas and replaces one that dies", async () => {
+    const { provider, dispatcher } = buildHouse({ minReplicas: 2 });
+    dispatcher.evaluate();
+    assert.equal(provider.living.length, 2);
+    for (const replica of provider.living) replica.becomeReady();
+    provider.replicas[0]!.crash(new KsError("FUNCTION_CRASHED"));
+    await settle();
+    assert.equal(provider.living.length, 2);
+  });
+
+  test("an update drains the old revision: calls within end there, new ones go to the new", async () => {
+    const { provider, submit, serve } = buildHouse();
+    const old = submit();
+    provider.replicas[0]!.becomeReady();
+    await settle();
+    const fresh = provider.startReplica(buildRevision(2, 10), () => "");
+    fresh.becomeReady();
+    serve(2, [fresh]);
+    const next = submit();
+    assert.equal(next.call.times.revision, 2);
+    assert.equal(provider.replicas[0]!.draining, true);
+    provider.replicas[0]!.answer();
+    assert.equal(old.outcome.heads, 1);
+    assert.equal(old.call.times.revision, 1);
+  });
+
+  test("calls wait while the function is deployed, and are told why when that fails", () => {
+    const waiting = buildHouse({ served: false });
+    const first = waiting.submit();
+    assert.equal(first.outcome.ends, 0);
+    waiting.dispatcher.fail(new KsError("FUNCTION_FAILED", { message: "SyntaxError" }));
+    assert.equal(first.outcome.error?.code, "FUNCTION_FAILED");
+    assert.equal(waiting.submit().outcome.error?.code, "FUNCTION_FAILED");
+    waiting.dispatcher.expect();
+    const second = waiting.submit();
+    waiting.serve(2);
+    waiting.provider.replicas[0]!.becomeReady();
+    waiting.provider.replicas[0]!.answer();
+    assert.equal(second.outcome.heads, 1);
+  });
+
+  test("a caller that leaves the queue is counted as CLIENT_CLOSED and takes no slot", () => {
+    const { provider, submit, ended } = buildHouse({ concurrency: 1, maxReplicas: 1 });
+    submit();
+    const gone = submit();
+    gone.call.abandon();
+    assert.equal(ended[0]?.error?.code, "CLIENT_CLOSED");
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    assert.equal(provider.replicas[0]!.calls.length, 0);
+  });
+
+  test("a caller that leaves in the handler holds the place until the handler ends", () => {
+    const { provider, submit, ended } = buildHouse({ concurrency: 1, maxReplicas: 1 });
+    const gone = submit();
+    provider.replicas[0]!.becomeReady();
+    gone.call.abandon();
+    assert.equal(provider.replicas[0]!.calls[0]!.cancelled, true);
+    submit();
+    assert.equal(provider.replicas[0]!.calls.length, 1);
+    provider.replicas[0]!.answer();
+    assert.equal(ended[0]?.error?.code, "CLIENT_CLOSED");
+    assert.equal(provider.replicas[0]!.calls.length, 1);
+  });
+
+  test("closing answers what waits and resolves when what runs has ended", async () => {
+    const { provider, submit, dispatcher } = buildHouse({ concurrency: 1, maxReplicas: 1 });
+    const running = submit();
+    const waiting = submit();
+    provider.replicas[0]!.becomeReady();
+    let closed = false;
+    const closing = dispatcher.close(new KsError("FUNCTION_NOT_FOUND")).then(() => (closed = true));
+    assert.equal(waiting.outcome.error?.code, "FUNCTION_NOT_FOUND");
+    await settle();
+    assert.equal(closed, false);
+    provider.replicas[0]!.answer();
+    await closing;
+    assert.equal(running.outcome.heads, 1);
+    assert.equal(submit().outcome.error?.code, "FUNCTION_NOT_FOUND");
+  });
+
+  test("under any order of events each call ends once and maxReplicas holds", async () => {
+    const event = fc.oneof(
+      { weight: 6, arbitrary: fc.constant("call" as const) },
+      { weight: 4, arbitrary: fc.constant("answer" as const) },
+      { weight: 4, arbitrary: fc.constant("ready" as const) },
+      { weight: 1, arbitrary: fc.constant("crash" as const) },
+      { weight: 1, arbitrary: fc.constant("busy" as const) },
+      { weight: 1, arbitrary: fc.constant("leave" as const) },
+      { weight: 1, arbitrary: fc.constant("update" as const) },
+      { weight: 2, arbitrary: fc.constant("tick" as const) },
+      { weight: 1, arbitrary: fc.constant("bounds" as const) },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(event, fc.nat(1000)), { maxLength: 80 }),
+        fc.integer({ min: 1, max: 4 }),
+        async (events, concurrency) => {
+          const house = buildHouse({ concurrency, maxReplicas: 3, maxCalls: 20 });
+          const { provider, dispatcher, clock } = house;
+          const calls: { call: Call; outcome: Outcome }[] = [];
+          let revision = 1;
+          let maxReplicas = 3;
+          for (const [kind, seed] of events) {
+            const living = provider.living;
+            const replica = living[seed % Math.max(1, living.length)];
+            if (kind === "call") calls.push(house.submit());
+            else if (kind === "ready") replica?.becomeReady();
+            else if (kind === "answer" && replica?.readyInfo !== undefined && replica.calls.length > 0) replica.answer();
+            else if (kind === "busy" && replica?.readyInfo !== undefined && replica.calls.length > 0) replica.giveBack();
+            else if (kind === "crash") replica?.crash(new KsError("FUNCTION_CRASHED"));
+            else if (kind === "leave") calls[seed % Math.max(1, calls.length)]?.call.abandon();
+            else if (kind === "update") house.serve(++revision);
+            else if (kind === "bounds") dispatcher.setBounds({ minReplicas: 0, maxReplicas: (maxReplicas = 1 + (seed % 3)) });
+            else if (kind === "tick") {
+              await clock.advance(seed * 100);
+              dispatcher.evaluate();
+            }
+            await settle();
+            assert.ok(provider.accepting.length <= maxReplicas, `${provider.accepting.length} accept, ${maxReplicas} may`);
+            assert.equal(dispatcher.replicas, provider.accepting.length);
+            for (const each of provider.living) assert.ok(each.calls.length <= concurrency);
+          }
+          // Once every replica answers, nothing is left over.
+          for (let round = 0; round < 200 && calls.some(({ call }) => !call.ended); round++) {
+            for (const each of provider.living) {
+              each.becomeReady();
+              while (each.calls.length > 0) each.answer();
+            }
+            await clock.advance(500);
+          }
+          assert.equal(dispatcher.inFlight, 0);
+          assert.equal(dispatcher.queued, 0);
+          assert.equal(house.ended.length, calls.length);
+          for (const { call, outcome } of calls) assert.ok(call.abandoned || outcome.ends === 1, "a call ended not once");
+        },
+      ),
+      { numRuns: 300, seed: 42 },
+    );
+  });
+});
