@@ -9,6 +9,8 @@ import { sqliteCode } from "./storage-failure.ts";
 const APPLICATION_ID = 0x4b536c73;
 const SYNCHRONOUS = { metrics: 1, state: 2 } as const;
 const SQLITE_BUSY = 5;
+// 64 MiB, which are read in some 50 ms.
+const CHECKED_PAGES = 16_384;
 const UNREADABLE = new Set([11, 26]);
 
 /**
@@ -23,8 +25,8 @@ export function openDatabase(path: string, kind: "state" | "metrics", modules: r
     // Held for life: no one else's reader can keep the log from shrinking, and no shared-memory file has to grow on a full disk.
     db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;");
     checkOwner(db, path);
-    // Only a new file takes auto_vacuum; it lets a full disk be given space back.
-    db.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = ${SYNCHRONOUS[kind]};`);
+    checkStructure(db);
+    db.exec(`PRAGMA synchronous = ${SYNCHRONOUS[kind]}`);
     migrate(db, modules, () => claim(db));
     db.exec("PRAGMA journal_size_limit = 16777216;");
     if (kind === "state") db.exec("PRAGMA wal_autocheckpoint = 0;");
@@ -37,8 +39,11 @@ export function openDatabase(path: string, kind: "state" | "metrics", modules: r
 }
 
 function claim(db: StoreDatabase): void {
+  const isNew = applicationId(db) !== APPLICATION_ID;
+  // Lets a full disk be given space back; taken only before the first write.
+  if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL");
   db.exec("PRAGMA journal_mode = WAL");
-  if (applicationId(db) !== APPLICATION_ID) db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+  if (isNew) db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
 }
 
 function applicationId(db: StoreDatabase): number {
@@ -51,6 +56,14 @@ function checkOwner(db: StoreDatabase, path: string): void {
   const tables = db.get<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema")?.n ?? 0;
   if (id === 0 && tables === 0) return;
   throw new KsError("STORE_UNAVAILABLE", { message: `${path} is another program's database: choose another data folder` });
+}
+
+/** Finds damage before anything is built on it; only files small enough that it does not delay the start. */
+function checkStructure(db: StoreDatabase): void {
+  const pages = db.get<{ page_count: number }>("PRAGMA page_count")?.page_count ?? 0;
+  if (pages > CHECKED_PAGES) return;
+  const result = db.get<{ quick_check: string }>("PRAGMA quick_check(1)")?.quick_check;
+  if (result !== "ok") throw damagedError(db.path, result ?? "it cannot be read");
 }
 
 /** A store that silently ran without syncing would lose what it acknowledged, and only at the next power cut. */
@@ -68,8 +81,19 @@ function describeOpenFailure(path: string, error: unknown): unknown {
   if (error instanceof KsError) return error;
   const code = (sqliteCode(error) ?? 0) & 0xff;
   const reason = error instanceof Error ? error.message : String(error);
-  let message = `${path} cannot be opened: ${reason}`;
-  if (UNREADABLE.has(code)) message = `${path} is damaged (${reason}): put a backup in its place, or move it away to start empty`;
-  if (code === SQLITE_BUSY) message = `${path} is in use by another program: close it, or choose another data folder`;
+  if (UNREADABLE.has(code)) return damagedError(path, reason, error);
+  const message =
+    code === SQLITE_BUSY
+      ? `${path} is in use by another program: close it, or choose another data folder`
+      : `${path} cannot be opened: ${reason}`;
   return new KsError("STORE_UNAVAILABLE", { message, cause: error });
+}
+
+function damagedError(path: string, reason: string, cause?: unknown): KsError {
+  // SQLite's findings may have several lines.
+  const finding = reason.split("\n").at(-1);
+  return new KsError("STORE_UNAVAILABLE", {
+    message: `${path} is damaged (${finding}): put a backup in its place, or move it away to start empty`,
+    cause,
+  });
 }
