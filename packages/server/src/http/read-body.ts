@@ -83,6 +83,8 @@ export function discardRest(req: IncomingMessage, res: ServerResponse): void {
     bytes += chunk.length;
     if (bytes > MAX_DISCARD_BYTES) socket.destroy();
   });
-  req.once("end", close).once("close", () => clearTimeout(timer));
+  req.once("end", close);
+  // Once it is answered, a request is not told that its connection closed.
+  socket.once("close", () => clearTimeout(timer));
   req.resume();
 }
