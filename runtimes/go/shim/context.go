@@ -47,9 +47,9 @@ func (v *callValues) Value(key any) any {
 	case "invokedFunctionArn":
 		return fmt.Sprintf("kube-serverless:%s:%d", specialised.function, specialised.revision)
 	case "logGroupName":
-		return specialised.function
+		return "/kube-serverless/" + specialised.function
 	case "logStreamName":
-		return specialised.uid
+		return fmt.Sprintf("%d/%s", specialised.revision, specialised.uid)
 	case "deadline":
 		return v.call.deadline()
 	case "rawBody":

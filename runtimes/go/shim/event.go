@@ -138,6 +138,7 @@ func (c *call) buildEvent() (map[string]any, error) {
 	event["method"] = c.meta.method
 	event["path"] = c.meta.path
 	event["requestId"] = c.meta.id
+	event["rawBody"] = c.body
 	event["query"], _ = parseJSON(c.meta.query)
 	event["headers"], _ = parseJSON(c.meta.headers)
 	event["params"], _ = parseJSON(c.meta.params)

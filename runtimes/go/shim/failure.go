@@ -12,11 +12,19 @@ import (
 const (
 	codeFunctionError  = "FUNCTION_ERROR"
 	codeInvalidRequest = "INVALID_REQUEST"
+	codeTooLarge       = "RESPONSE_TOO_LARGE"
 
 	// Together within a frame's meta, even where JSON writes every byte as six.
 	maxMessageBytes = 4 << 10
 	maxStackBytes   = 4 << 10
 )
+
+// responseTooLarge is the size of a body that isn't streamed.
+type responseTooLarge int
+
+func (size responseTooLarge) Error() string {
+	return fmt.Sprintf("The response has %d bytes, the limit is %d: return an io.Reader instead", int(size), maxResponseBytes)
+}
 
 var errInvalidRequest = errors.New("Invalid request body")
 
@@ -47,6 +55,9 @@ func describeError(err error) failure {
 	if err == errInvalidRequest {
 		return failure{code: codeInvalidRequest, kind: "InvalidRequest", message: err.Error()}
 	}
+	if tooLarge, ok := err.(responseTooLarge); ok {
+		return failure{code: codeTooLarge, kind: "ResponseTooLarge", message: tooLarge.Error()}
+	}
 	return failure{code: codeFunctionError, kind: typeName(err), message: err.Error()}
 }
 
@@ -64,8 +75,9 @@ func describePanic(value any) failure {
 	return f
 }
 
+// typeName names types of the function's own package without it.
 func typeName(value any) string {
-	return strings.TrimPrefix(reflect.TypeOf(value).String(), "*")
+	return strings.TrimPrefix(strings.TrimPrefix(reflect.TypeOf(value).String(), "*"), "function.")
 }
 
 // ownStack keeps the function's part: below the panic, above the shim. Each frame is two lines.

@@ -43,8 +43,6 @@ func appendJSON(dst []byte, value any, depth int) ([]byte, error) {
 		return appendList(dst, v, depth)
 	case members:
 		return appendMembers(dst, v, depth)
-	case []byte:
-		return dst, errors.New("JSON can't carry []byte within an object: encode it, with base64 say")
 	default:
 		return appendOther(dst, value, depth)
 	}

@@ -3,13 +3,16 @@ package shim
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"reflect"
-	"sort"
 	"strconv"
+	"strings"
 )
+
+var errNotBase64 = errors.New("isBase64Encoded is true, but the body is not base64")
 
 // respond sends what the handler returned; its error says why that can't be done, as long as nothing was sent.
 func (c *call) respond(result any) error {
@@ -39,7 +42,8 @@ func responseObject(result any) (reflect.Value, bool, error) {
 		}
 		value, _ := parseJSON(text)
 		object, ok := value.(map[string]any)
-		return reflect.ValueOf(object), ok && object["statusCode"] != nil, nil
+		_, hasStatus := object["statusCode"]
+		return reflect.ValueOf(object), ok && hasStatus, nil
 	}
 	v := reflect.ValueOf(result)
 	for v.Kind() == reflect.Pointer && !v.IsNil() {
@@ -64,20 +68,21 @@ func (c *call) respondObject(object reflect.Value) error {
 		}
 		return c.sendBody(head{status: 200}, object.Interface())
 	}
-	h := head{status: status, headers: appendHeaders(nil, headers)}
-	multiValueHeaders, _ := memberOf(object, "multiValueHeaders")
-	h.headers = appendHeaders(h.headers, multiValueHeaders)
-	cookies, _ := memberOf(object, "cookies")
-	h.headers = appendHeader(h.headers, "set-cookie", cookies)
+	list, err := headersOf(object, headers)
+	if err != nil {
+		return err
+	}
+	h := head{status: status, headers: list}
 	if isNil(body) {
 		h.kind = bodyNone
 		return c.sendWhole(h, nil)
 	}
 	if isBase64, _ := memberOf(object, "isBase64Encoded"); isBase64 == true {
 		if text, ok := stringOf(body); ok {
-			bytes, err := base64.StdEncoding.DecodeString(text)
-			if err != nil {
-				return fmt.Errorf("isBase64Encoded is true, but body isn't base64: %w", err)
+			bytes, err := base64.StdEncoding.Strict().DecodeString(text)
+			// The decoder passes over line breaks.
+			if err != nil || strings.ContainsAny(text, "\r\n") {
+				return errNotBase64
 			}
 			h.kind = bodyBinary
 			return c.sendWhole(h, bytes)
@@ -179,45 +184,4 @@ func showValue(value any) string {
 		return fmt.Sprint(value)
 	}
 	return shorten(string(text), 100)
-}
-
-// appendHeaders takes any map from names to values; in the order of names, as maps have none.
-func appendHeaders(headers []string, given any) []string {
-	v := reflect.ValueOf(given)
-	for v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-	}
-	switch v.Kind() {
-	case reflect.Map:
-		keys := v.MapKeys()
-		sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
-		for _, key := range keys {
-			headers = appendHeader(headers, key.String(), v.MapIndex(key).Interface())
-		}
-	case reflect.Struct:
-		for _, f := range fieldsOf(v.Type()) {
-			if value, ok := f.of(v); ok {
-				headers = appendHeader(headers, f.name, value.Interface())
-			}
-		}
-	}
-	return headers
-}
-
-// appendHeader adds one header for each value.
-func appendHeader(headers []string, name string, value any) []string {
-	if isNil(value) {
-		return headers
-	}
-	if text, ok := stringOf(value); ok {
-		return append(headers, name, text)
-	}
-	v := reflect.ValueOf(value)
-	if v.Kind() == reflect.Slice || v.Kind() == reflect.Array {
-		for i := 0; i < v.Len(); i++ {
-			headers = appendHeader(headers, name, v.Index(i).Interface())
-		}
-		return headers
-	}
-	return append(headers, name, showValue(value))
 }

@@ -9,7 +9,11 @@ import (
 	"kubeserverless/frame"
 )
 
-const streamPieceBytes = 32 << 10
+const (
+	streamPieceBytes = 32 << 10
+	// A longer body has to be streamed.
+	maxResponseBytes = 6 << 20
+)
 
 // Below frame.MaxMeta, for what stands beside the headers.
 const maxHeadersBytes = 60_000
@@ -57,6 +61,9 @@ func (h *head) meta(durationMs float64) ([]byte, error) {
 
 // sendWhole sends a response whose body is there, in pieces where it is large.
 func (c *call) sendWhole(h head, body []byte) error {
+	if len(body) > maxResponseBytes {
+		return responseTooLarge(len(body))
+	}
 	first, rest := cut(body, frame.MaxBody)
 	if err := c.sendHead(h, first, len(rest) > 0); err != nil || len(rest) == 0 {
 		return err

