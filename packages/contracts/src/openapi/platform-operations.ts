@@ -93,7 +93,14 @@ export const PLATFORM_OPERATIONS: readonly Operation[] = [
 function health(path: string, id: string): Operation[] {
   const content = { type: JSON_TYPE, schema: Health, example: { status: "healthy" } };
   return [
-    { method: "get", path, id, tag: "Platform", summary: "Health", answers: { 200: { description: "The process answers", content } } },
+    {
+      method: "get",
+      path,
+      id,
+      tag: "Platform",
+      summary: "Health check",
+      answers: { 200: { description: "The process answers", content } },
+    },
   ];
 }
 
@@ -105,7 +112,7 @@ function readiness(path: string, id: string): Operation[] {
       path,
       id,
       tag: "Platform",
-      summary: "Readiness",
+      summary: "Readiness check",
       description:
         "503 only before the state is loaded and while the server drains. `degraded` names what is away or weaker than it should be.",
       answers: { 200: { description: "Ready to serve", content } },
