@@ -143,7 +143,7 @@ const ONE_WRITE_BYTES = 16 * 1024;
  * Latin-1 any bytes survive that.
  */
 function endWith(res: ServerResponse, body: Buffer): void {
-  if (body.length <= ONE_WRITE_BYTES) res.end(body.latin1Slice(0, body.length), "latin1");
+  if (body.length <= ONE_WRITE_BYTES) res.end(body.toString("latin1"), "latin1");
   else res.end(body);
 }
 

@@ -280,25 +280,35 @@ export class FrameReplica implements Replica {
   #receiveOther(stream: number, kind: number, meta: Buffer, body: Buffer): void {
     if (kind === FrameType.LOG) this.#receiveLog(meta, body);
     else if (kind === FrameType.ERROR) this.#receiveError(stream, meta);
-    else if (kind === FrameType.BUSY) this.#takeCall(stream)?.sink.onNotStarted(new KsError("OVERLOADED"));
+    else if (kind === FrameType.BUSY) this.#receiveBusy(stream);
     else if (kind === FrameType.CREDIT) this.#receiveCredit(stream, body);
     else if (kind === FrameType.ABORT) this.#receiveAbort(stream, meta);
     else if (kind === FrameType.CALL || kind === FrameType.SPECIALISE) throw new ProtocolError(`type ${kind} from a replica`);
   }
 
   #receiveError(stream: number, meta: Buffer): void {
-    const call = this.#takeCall(stream);
+    const call = this.#findCall(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} has an ERROR after its head`);
+    this.#forget(stream);
     call.sink.onError(parseErrorMeta(meta));
   }
 
   #receiveAbort(stream: number, meta: Buffer): void {
-    const call = this.#takeCall(stream);
+    const call = this.#findCall(stream);
     if (call === undefined) return;
     if (!call.hasHead) throw new ProtocolError(`stream ${stream} has an ABORT before its head`);
+    this.#forget(stream);
     const message = parseMeta(meta)["message"];
     call.sink.onError(new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${String(message)}` }));
+  }
+
+  #receiveBusy(stream: number): void {
+    const call = this.#findCall(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} is BUSY after its head`);
+    this.#forget(stream);
+    call.sink.onNotStarted(new KsError("OVERLOADED"));
   }
 
   #receiveCredit(stream: number, body: Buffer): void {
@@ -331,12 +341,6 @@ export class FrameReplica implements Replica {
       throw new ProtocolError(`stream ${stream} was never opened`);
     }
     if (!call.started) throw new ProtocolError("a response before READY");
-    return call;
-  }
-
-  #takeCall(stream: number): RunningCall | undefined {
-    const call = this.#findCall(stream);
-    if (call !== undefined) this.#forget(stream);
     return call;
   }
 
