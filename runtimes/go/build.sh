@@ -20,9 +20,9 @@ adapter=
 printf '%s\n' \
   '//line kubeserverless_handler.go:1' \
   'package function' \
-  'import kubeserverlessShim "kubeserverless/shim"' \
+  'import kubeserverlessStart "kubeserverless/shim/start"' \
   "$adapter" \
-  "func init() { kubeserverlessShim.Register($handler) }" > "$work/kubeserverless_handler.go" || exit 1
+  "func init() { kubeserverlessStart.Register($handler) }" > "$work/kubeserverless_handler.go" || exit 1
 { cat importcfg.link && echo "packagefile function=$work/function.a"; } > "$work/importcfg.link" || exit 1
 
 ./compile -o "$work/function.a" -p function -lang "$language" -complete -pack -c 2 -importcfg importcfg.compile -trimpath "$work" \

@@ -39,11 +39,14 @@ func parseWhole(text []byte, skip bool) (any, bool) {
 	return value, ok && p.at == len(text)
 }
 
-// eachMember calls visit with the names and raw values of the object that text is.
+// eachMember calls visit with the names and raw values of the object that text is; false when it is none.
 func eachMember(text []byte, visit func(name string, raw []byte)) bool {
+	if !utf8.Valid(text) {
+		return false
+	}
 	p := parser{text: text}
 	p.space()
-	return p.members(func(name string) bool {
+	isObject := p.members(func(name string) bool {
 		start := p.at
 		p.skip = true
 		_, ok := p.value()
@@ -53,6 +56,8 @@ func eachMember(text []byte, visit func(name string, raw []byte)) bool {
 		}
 		return ok
 	})
+	p.space()
+	return isObject && p.at == len(text)
 }
 
 func (p *parser) peek() byte {

@@ -1,6 +1,4 @@
 // Package shim is compiled into every Go function and speaks runtimes/PROTOCOL.md for it.
-//
-// It is initialised before the function's own package: by then the process is specialised and has its environment.
 package shim
 
 import (
@@ -30,7 +28,8 @@ var (
 	registered  any
 )
 
-func init() {
+// Specialise finds out which function this process is, and gives it its environment; before anything of the function runs.
+func Specialise() {
 	meta, startedAt := takeArguments()
 	if meta == nil {
 		meta, startedAt = specialiseHere(), time.Now()
@@ -45,7 +44,7 @@ func init() {
 	}
 }
 
-// Register names the handler; the generated code calls it.
+// Register names the handler.
 func Register(handler any) {
 	registered = handler
 }

@@ -7,6 +7,8 @@ import { syncPath, writeDurably } from "./durable-folder.ts";
 interface Known {
   size: number;
   lastUsedMs: number;
+  /** When a use was written down last. */
+  markedAtMs: number;
   /** Modification time of the file whose hash was found right. */
   verifiedAtMs: number | undefined;
 }
@@ -20,7 +22,7 @@ const PROGRAM = "handler";
 const FACTS = "facts.json";
 
 /** Uses are written down so often at most. */
-const TOUCH_INTERVAL_MS = 60_000;
+const MARK_INTERVAL_MS = 60_000;
 
 /** Compiled programs by the hash of what they are made of: a cache on disk, bounded, least recently used first out. */
 export class GoArtifacts {
@@ -59,13 +61,19 @@ export class GoArtifacts {
       await writeDurably(join(work, PROGRAM), program);
       await chmod(join(work, PROGRAM), 0o555);
       await writeDurably(join(work, FACTS), Buffer.from(JSON.stringify(facts)));
+      await this.#markUsed(work);
       await this.#remove(key);
       await rename(work, join(this.#folder, key));
     } finally {
       await rm(work, { recursive: true, force: true });
     }
     await syncPath(this.#folder);
-    this.#known.set(key, { size: program.length, lastUsedMs: this.#clock.nowMs(), verifiedAtMs: undefined });
+    this.#known.set(key, {
+      size: program.length,
+      lastUsedMs: this.#clock.nowMs(),
+      markedAtMs: this.#clock.nowMs(),
+      verifiedAtMs: undefined,
+    });
     await this.#makeRoom(key);
     return join(this.#folder, key, PROGRAM);
   }
@@ -84,7 +92,7 @@ export class GoArtifacts {
     for (const name of await readdir(this.#folder)) {
       const facts = name.startsWith(".") ? undefined : await this.#readFacts(name);
       if (facts === undefined) await rm(join(this.#folder, name), { recursive: true, force: true });
-      else this.#known.set(name, { size: facts.size, lastUsedMs: facts.usedAtMs, verifiedAtMs: undefined });
+      else this.#known.set(name, { size: facts.size, lastUsedMs: facts.usedAtMs, markedAtMs: facts.usedAtMs, verifiedAtMs: undefined });
     }
   }
 
@@ -119,9 +127,16 @@ export class GoArtifacts {
 
   async #touch(key: string, known: Known): Promise<void> {
     const nowMs = this.#clock.nowMs();
-    const isDue = nowMs - known.lastUsedMs >= TOUCH_INTERVAL_MS;
+    if (nowMs - known.markedAtMs >= MARK_INTERVAL_MS) {
+      known.markedAtMs = nowMs;
+      await this.#markUsed(join(this.#folder, key)).catch(() => undefined);
+    }
     known.lastUsedMs = nowMs;
-    if (isDue) await utimes(join(this.#folder, key, FACTS), nowMs / 1000, nowMs / 1000).catch(() => undefined);
+  }
+
+  #markUsed(folder: string): Promise<void> {
+    const nowSeconds = this.#clock.nowMs() / 1000;
+    return utimes(join(folder, FACTS), nowSeconds, nowSeconds);
   }
 
   async #makeRoom(keep: string): Promise<void> {

@@ -62,8 +62,10 @@ export class GoBuilder {
     request.signal?.throwIfAborted();
     const handler = parseGoHandler(request.handler);
     if (handler === undefined) throw buildGoFailure("HandlerNotFound", `${request.handler} can't be the name of a Go function`);
-    const key = await this.#keyOf(request, handler);
-    const running = this.#running.get(key) ?? this.#start(key, request, handler);
+    // A byte order mark may stand only at the start of a file, and something else will.
+    const wanted = { ...request, code: request.code.replace(/^\uFEFF/, "") };
+    const key = await this.#keyOf(wanted, handler);
+    const running = this.#running.get(key) ?? this.#start(key, wanted, handler);
     return waitFor(running, request.signal);
   }
 

@@ -19,7 +19,7 @@ export interface GoHeader {
 export const GO_FILE_NAME = "handler.go";
 
 const NAME = /[\p{L}_][\p{L}\p{Nd}_]*/uy;
-const SPACE = /(?:[ \t\r\n;\uFEFF]|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
+const SPACE = /(?:[ \t\r\n;]|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
 const STRING = /"(?:[^"\\\n]|\\.)*"|`[^`]*`/y;
 
 class Scanner {
@@ -89,13 +89,11 @@ export function positionAt(code: string, offset: number): GoPosition {
  * A `main` function stays, as any other that nobody calls.
  */
 export function rewriteGoSource(code: string, header: GoHeader): string {
-  // A byte order mark may stand only at the very start of a file.
-  const start = code.startsWith("\uFEFF") ? 1 : 0;
   const first = `/*line ${GO_FILE_NAME}:1:1*/`;
-  if (header.packageName === undefined) return first + code.slice(start);
+  if (header.packageName === undefined) return first + code;
   const { line, column } = positionAt(code, header.packageName.end);
   const after = `/*line ${GO_FILE_NAME}:${line}:${column}*/`;
-  return `${first}${code.slice(start, header.packageName.start)}function${after}${code.slice(header.packageName.end)}`;
+  return `${first}${code.slice(0, header.packageName.start)}function${after}${code.slice(header.packageName.end)}`;
 }
 
 const KEYWORDS = new Set(

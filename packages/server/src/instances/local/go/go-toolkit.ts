@@ -32,7 +32,7 @@ export interface GoToolkit {
 }
 
 /** In the order that they need each other. */
-const SHIM_PACKAGES = ["frame", "shim", "shim/httphandler"];
+const SHIM_PACKAGES = ["frame", "shim", "shim/httphandler", "shim/start"];
 
 /** The hash of all files that a toolkit is made of beside the standard library. */
 export async function hashShim(sourceFolder: string): Promise<string> {
