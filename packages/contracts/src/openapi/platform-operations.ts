@@ -112,11 +112,15 @@ function readiness(path: string, id: string): Operation[] {
       path,
       id,
       tag: "Platform",
-      summary: "Readiness check",
+      summary: nameProbe("Readiness check", path),
       description:
         "503 only before the state is loaded and while the server drains. `degraded` names what is away or weaker than it should be.",
       answers: { 200: { description: "Ready to serve", content } },
       errors: ["DRAINING", "NO_CAPACITY"],
     },
   ];
+}
+
+function nameProbe(summary: string, path: string): string {
+  return path.startsWith("/api/v1") ? `${summary} under /api/v1` : summary;
 }

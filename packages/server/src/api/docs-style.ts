@@ -5,8 +5,7 @@ export const DOCS_STYLE = `
 @media (prefers-color-scheme: dark) { :root { --text: #e4e8f1; --soft: #9aa4b8; --line: #2b3243; --back: #12161f; --panel: #1a2030;
   --accent: #8ab0ff; --get: #6fd6a1; --post: #8ab0ff; --put: #f0b45c; --delete: #ff9b94; } }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; scroll-padding-top: 1rem; }
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
+html { scroll-padding-top: 1rem; }
 body { margin: 0; font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--text); background: var(--back); }
 a { color: var(--accent); text-underline-offset: 2px; }
 a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
@@ -27,7 +26,7 @@ h4 { font-size: .8rem; letter-spacing: .04em; text-transform: uppercase; color: 
 p { margin: .4rem 0; max-width: 46rem; } .lead { font-size: 1.1rem; color: var(--soft); }
 .route { display: flex; flex-wrap: wrap; gap: .6rem; align-items: baseline; font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .95rem;
   background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .45rem .7rem; overflow-wrap: anywhere; }
-.method { font: 700 .72rem/1.4 ui-monospace, Menlo, Consolas, monospace; min-width: 3.4em; }
+.method { font: 700 .72rem/1.4 ui-monospace, Menlo, Consolas, monospace; min-width: 4em; flex: none; }
 .GET { color: var(--get); } .POST { color: var(--post); } .PUT { color: var(--put); } .DELETE { color: var(--delete); }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .86em; }
 code { background: var(--panel); border-radius: 3px; padding: .1em .3em; }
