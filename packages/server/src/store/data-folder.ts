@@ -61,7 +61,8 @@ function takeLock(folder: string): DatabaseSync {
   try {
     closeSync(openSync(file, "a", 0o600));
     lock = new DatabaseSync(file, { timeout: 0 });
-    lock.exec("BEGIN EXCLUSIVE");
+    // A journal in memory, so that taking the lock needs no space on a full disk.
+    lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE;");
     return lock;
   } catch (cause) {
     lock?.close();

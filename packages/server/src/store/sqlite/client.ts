@@ -23,7 +23,7 @@ export interface SqliteClientOptions {
   modules: readonly URL[];
   /** Called once when the files cannot be trusted any more (a failed fsync, damage): the process must end, acknowledging nothing. */
   onFatal(error: Error): void;
-  /** Space set aside so that a full disk can be worked off. @default 8 MiB */
+  /** Space set aside so that a full disk can be worked off; more than the log takes (4 MiB and the largest write). @default 16 MiB */
   ballastBytes?: number;
   /** How often a full disk is looked at again. @default 500 */
   probeIntervalMs?: number;
@@ -51,6 +51,7 @@ class WorkerClient implements SqliteClient {
   readonly #opened = Promise.withResolvers<void>();
   readonly #exited = Promise.withResolvers<void>();
   #isOpen = false;
+  #failed = false;
   #closed: Error | undefined;
   #writable = true;
   #lastId = 0;
@@ -62,7 +63,7 @@ class WorkerClient implements SqliteClient {
     const workerData: WorkerOptions = {
       folder: options.folder,
       modules: options.modules.map(String),
-      ballastBytes: options.ballastBytes ?? 8 * 1024 * 1024,
+      ballastBytes: options.ballastBytes ?? 16 * 1024 * 1024,
       probeIntervalMs: options.probeIntervalMs ?? 500,
       failpoint: options.failpoint,
     };
@@ -136,6 +137,8 @@ class WorkerClient implements SqliteClient {
 
   #fail(error: Error): void {
     if (!this.#isOpen) return this.#opened.reject(error);
+    if (this.#failed) return;
+    this.#failed = true;
     this.#closed = error;
     // First, so that a process that ends here has told its callers nothing.
     this.#onFatal(error);

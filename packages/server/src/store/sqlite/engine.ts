@@ -6,6 +6,7 @@ import { type Call, commitGroup } from "./group-commit.ts";
 import type { StoreModule } from "./module.ts";
 import { openDatabase } from "./open-database.ts";
 import { type FromWorker, packError, type Reply, type Request } from "./protocol.ts";
+import { splitGroups } from "./split-groups.ts";
 import { brokenStoreError, classifyFailure, diskFullError } from "./storage-failure.ts";
 
 export interface EngineOptions {
@@ -56,19 +57,21 @@ export class StoreEngine {
       else calls[known.kind].push({ id, args, run: known.run, writes: known.writes, freeing: known.freeing });
     }
     this.#guard(() => {
-      if (calls.state.length > 0) this.#serveState(calls.state);
-      if (calls.metrics.length > 0) this.#serveMetrics(calls.metrics);
-      this.#checkpoint();
+      for (const group of splitGroups(calls.state)) {
+        this.#serveState(group);
+        this.#checkpoint();
+      }
+      for (const group of splitGroups(calls.metrics)) this.#serveMetrics(group);
     });
   }
 
   stop(): void {
-    clearInterval(this.#probe);
     this.#guard(() => {
-      this.#state.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      this.#tryStorage(() => this.#state.run("PRAGMA wal_checkpoint(TRUNCATE)"));
+      this.#metrics.close();
+      this.#state.close();
     });
-    this.#metrics.close();
-    this.#state.close();
+    clearInterval(this.#probe);
   }
 
   #register(module: StoreModule): void {
@@ -98,6 +101,8 @@ export class StoreEngine {
     if (!outcome.ok) {
       this.#noteFailure(outcome.cause);
       this.#space.freeBallast();
+      // First of all the log must go into the file: that needs as much space as the log at most, and returns it.
+      this.#tryStorage(() => this.#state.run("PRAGMA wal_checkpoint(TRUNCATE)"));
       outcome = commitGroup(this.#state, allowed);
     }
     if (!outcome.ok) {
@@ -151,9 +156,17 @@ export class StoreEngine {
   }
 
   #tryVacuum(): boolean {
-    try {
+    return this.#tryStorage(() => {
+      this.#state.run("PRAGMA wal_checkpoint(TRUNCATE)");
       this.#state.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
       this.#state.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    });
+  }
+
+  /** False when there was no space for it. */
+  #tryStorage(work: () => void): boolean {
+    try {
+      work();
       return true;
     } catch (error) {
       this.#noteFailure(error);
@@ -166,11 +179,7 @@ export class StoreEngine {
     const log = this.#state.get<{ log: number; checkpointed: number }>("PRAGMA wal_checkpoint(NOOP)");
     if (log === undefined || log.log - log.checkpointed < CHECKPOINT_PAGES) return;
     failpoint("store.before-checkpoint");
-    try {
-      this.#state.run("PRAGMA wal_checkpoint(PASSIVE)");
-    } catch (error) {
-      this.#noteFailure(error);
-    }
+    this.#tryStorage(() => this.#state.run("PRAGMA wal_checkpoint(PASSIVE)"));
     failpoint("store.after-checkpoint");
   }
 
