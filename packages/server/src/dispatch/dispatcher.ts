@@ -210,7 +210,7 @@ export class Dispatcher {
   fail(error: KsError): void {
     if (this.#served !== undefined) return;
     this.#failure = error;
-    this.#rejectQueue(error);
+    this.rejectQueued(error);
   }
 
   /** A new attempt to build: calls wait again. */
@@ -221,9 +221,14 @@ export class Dispatcher {
   /** Takes no more calls, answers those that wait, and resolves when those within have ended. */
   async close(error: KsError): Promise<void> {
     this.#closed = error;
-    this.#rejectQueue(error);
+    this.rejectQueued(error);
     for (const slot of [...this.#slots]) this.#drain(slot);
     await Promise.all([...this.#leaving].map((replica) => replica.exited));
+  }
+
+  /** Answers what waits for a place; what runs goes on. */
+  rejectQueued(error: KsError): void {
+    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#reject(call, error);
   }
 
   /** One decision of the scaler. */
@@ -316,7 +321,7 @@ export class Dispatcher {
     this.#unlist(slot);
     this.#startFailures++;
     this.#noStartBeforeMs = this.#options.clock.monotonicMs() + Math.min(30_000, 100 * 2 ** this.#startFailures);
-    if (this.#slots.length === 0) this.#rejectQueue(error);
+    if (this.#slots.length === 0) this.rejectQueued(error);
   }
 
   #exited(slot: Slot): void {
@@ -379,10 +384,6 @@ export class Dispatcher {
       this.#queue.shift();
       this.#reject(oldest, this.#waitedTooLong());
     }
-  }
-
-  #rejectQueue(error: KsError): void {
-    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#reject(call, error);
   }
 
   #reject(call: Call, error: KsError): void {
@@ -453,7 +454,7 @@ export class Dispatcher {
       replica = this.#options.provider.startReplica(revision, code, "serve");
     } catch (error) {
       if (!(error instanceof KsError)) throw error;
-      if (this.#slots.length === 0) this.#rejectQueue(error);
+      if (this.#slots.length === 0) this.rejectQueued(error);
       return false;
     }
     this.#list(replica, revision);

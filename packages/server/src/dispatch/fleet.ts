@@ -1,8 +1,11 @@
+import type { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 
 /** The scaler looks at every active function so often. */
 const TICK_MS = 1000;
+/** While draining, the end of the last call is noticed within this time. */
+const SETTLE_CHECK_MS = 10;
 
 /** Where the fleet finds its dispatchers. */
 export interface Dispatchers {
@@ -42,8 +45,26 @@ export class Fleet {
     return byAge.some((dispatcher) => dispatcher.giveUpIdle());
   }
 
+  /** Resolves when no call runs or waits any more, or at the deadline. */
+  async settle(deadlineMs: number): Promise<void> {
+    const untilMs = this.#clock.monotonicMs() + deadlineMs;
+    while (this.#busy() && this.#clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => this.#clock.setTimer(SETTLE_CHECK_MS, resolve));
+    }
+  }
+
+  /** Answers every call that still waits for a place. */
+  rejectQueued(error: KsError): void {
+    for (const dispatcher of this.#dispatchers.list()) dispatcher.rejectQueued(error);
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+  }
+
+  #busy(): boolean {
+    for (const dispatcher of this.#dispatchers.list()) if (dispatcher.inFlight + dispatcher.queued > 0) return true;
+    return false;
   }
 }

@@ -22,6 +22,7 @@ export interface FrontOptions {
 export class Front {
   readonly #options: FrontOptions;
   readonly #servers: Server[] = [];
+  #closed: Promise<unknown> = Promise.resolve();
 
   constructor(options: FrontOptions) {
     this.#options = options;
@@ -48,20 +49,24 @@ export class Front {
     return addresses;
   }
 
-  /** Closes the listeners at once; open connections go on until `closeAll`. */
+  /** Closes the listeners at once; open connections go on until `close`. */
   stopListening(): void {
+    this.#closed = Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
     for (const server of this.#servers) {
-      server.close();
+      // An answer that still comes ends its connection.
+      server.keepAliveTimeout = 1;
       server.closeIdleConnections();
     }
   }
 
-  closeIdle(): void {
+  /** Lets answers that are under way leave, for `graceMs` at the most, then cuts what is left. */
+  async close(graceMs: number): Promise<void> {
     for (const server of this.#servers) server.closeIdleConnections();
-  }
-
-  closeAll(): void {
-    for (const server of this.#servers) server.closeAllConnections();
+    const timer = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections();
+    }, graceMs);
+    await this.#closed;
+    clearTimeout(timer);
   }
 
   #createServer(): Server {

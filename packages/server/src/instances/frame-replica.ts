@@ -168,7 +168,8 @@ export class FrameReplica implements Replica {
   drain(deadlineMs: number): void {
     this.#accepting = false;
     if (this.#state === "ended" || this.#ending !== undefined) return;
-    const ending = { reason: "drained" as const, error: new KsError("DRAINING") };
+    const message = "The replica had to stop before the call ended";
+    const ending = { reason: "drained" as const, error: new KsError("DRAINING", { message, details: { phase: "running" } }) };
     if (this.#writer === undefined || this.#state !== "ready") {
       if (this.#calls.size === 0) this.#endBy(ending.reason, ending.error);
     } else {

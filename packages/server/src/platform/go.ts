@@ -39,9 +39,14 @@ export async function startGo(
   });
   const runtime = new GoRuntime({ builder, toolkits, sandbox, functionsFolder: join(sandbox.sharedFolder, "go-functions") });
   await runtime.start();
+  let stopping = false;
   const ready = toolkits.prepare().catch((error: unknown) => {
-    log.error({ err: error }, "Go's tools cannot be made; Go functions will fail to deploy");
+    if (!stopping) log.error({ err: error }, "Go's tools cannot be made; Go functions will fail to deploy");
     return new Promise<never>(() => undefined);
   });
-  return { support: runtime, ready, builder, stop: () => toolkits.stop() };
+  const stop = (): Promise<void> => {
+    stopping = true;
+    return toolkits.stop();
+  };
+  return { support: runtime, ready, builder, stop };
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
 import { createControlApi, type ControlApi } from "../api/control-api.ts";
 import type { Readiness } from "../api/dependencies.ts";
@@ -36,6 +36,9 @@ import { QueueTriggers } from "../triggers/queue.ts";
 import type { BannerFacts } from "./banner.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { startGo } from "./go.ts";
+
+/** Answers that are complete may take so long to leave. */
+const CLOSE_GRACE_MS = 1000;
 
 /** What main.ts knows of the machine and hands on. */
 export interface Machine {
@@ -201,7 +204,10 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   };
 
   let state: Readiness["state"] = "starting";
-  const readiness = (): Readiness => ({ state, degraded: [...provider.degraded(), ...(store.writable ? [] : ["store"]), ...(queues.connected ? [] : ["broker"])] });
+  const readiness = (): Readiness => ({
+    state,
+    degraded: [...provider.degraded(), ...(store.writable ? [] : ["store"]), ...(queues.connected ? [] : ["broker"])],
+  });
   const control: ControlApi = await createControlApi({
     functions,
     readMetrics: ({ uid }) => {
@@ -267,11 +273,15 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       gateway.drain();
       functions.drain();
       deployer.stop();
-      fleet.stop();
       control.endStreams();
-      await Promise.all([queueTriggers.stop({ deadlineMs }), provider.stop({ deadlineMs })]);
+      await Promise.all([queueTriggers.stop({ deadlineMs }), fleet.settle(deadlineMs)]);
+      fleet.stop();
+      fleet.rejectQueued(
+        new KsError("DRAINING", { message: "The server shut down before the call got a place", details: { phase: "queued" } }),
+      );
+      await provider.stop({ deadlineMs: 0 });
       await go?.stop();
-      front.closeAll();
+      await front.close(CLOSE_GRACE_MS);
       await queues.stop({ deadlineMs: 1000 });
       await control.close();
       await metrics.stop();
