@@ -22,7 +22,7 @@ export interface SqliteClientOptions {
   /** Files that export `storeModule`. */
   modules: readonly URL[];
   /** Called once when the files cannot be trusted any more (a failed fsync, damage): the process must end, acknowledging nothing. */
-  onFatal(error: Error): void;
+  onFatal: (error: Error) => void;
   /** Space set aside so that a full disk can be worked off; more than the log takes (4 MiB and the largest write). @default 16 MiB */
   ballastBytes?: number;
   /** How often a full disk is looked at again. @default 500 */
