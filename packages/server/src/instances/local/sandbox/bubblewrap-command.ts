@@ -29,18 +29,18 @@ export function buildBubblewrapArguments(input: BubblewrapArguments): string[] {
   const id = String(INSIDE_ID);
   const tmpfs = (mib: number, path: string) => ["--perms", "1777", "--size", String(mib * MIB), "--tmpfs", path];
   return [
-    ...["--unshare-user", "--uid", id, "--gid", id, "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"],
-    ...(input.ownNetwork ? ["--unshare-net"] : []),
-    ...["--hostname", "function", "--new-session", "--die-with-parent", "--cap-drop", "ALL"],
-    ...["--seccomp", String(SECCOMP_DESCRIPTOR), "--info-fd", String(INFO_DESCRIPTOR)],
-    "--clearenv",
-    ...Object.entries(input.environment).flatMap(([name, value]) => ["--setenv", name, value]),
-    ...input.system,
-    ...["--proc", "/proc", "--dev", "/dev", ...tmpfs(SHARED_MEMORY_MIB, "/dev/shm"), "--remount-ro", "/dev"],
-    ...tmpfs(input.tmpMiB, "/tmp"),
-    ...input.binds.flatMap(({ source, target, writable }) => [writable === true ? "--bind" : "--ro-bind", source, target]),
-    ...["--remount-ro", "/", "--chdir", input.workFolder],
-  ];
+    ["--unshare-user", "--uid", id, "--gid", id, "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"],
+    input.ownNetwork ? ["--unshare-net"] : [],
+    ["--hostname", "function", "--new-session", "--die-with-parent", "--cap-drop", "ALL"],
+    ["--seccomp", String(SECCOMP_DESCRIPTOR), "--info-fd", String(INFO_DESCRIPTOR)],
+    ["--clearenv"],
+    Object.entries(input.environment).flatMap(([name, value]) => ["--setenv", name, value]),
+    input.system,
+    ["--proc", "/proc", "--dev", "/dev", ...tmpfs(SHARED_MEMORY_MIB, "/dev/shm"), "--remount-ro", "/dev"],
+    tmpfs(input.tmpMiB, "/tmp"),
+    input.binds.flatMap(({ source, target, writable }) => [writable === true ? "--bind" : "--ro-bind", source, target]),
+    ["--remount-ro", "/", "--chdir", input.workFolder],
+  ].flat();
 }
 
 export interface LaunchPrograms {
@@ -80,13 +80,13 @@ const LAUNCH_SCRIPT = [
 export function buildLaunchCommand(input: LaunchInput): string[] {
   const { programs } = input;
   return [
-    ...[programs.shell, "-c", LAUNCH_SCRIPT, "launch", ...input.joinFiles, "--"],
-    ...enter(input),
-    ...[programs.bubblewrap, "--args", String(ARGUMENTS_DESCRIPTOR), "--"],
-    ...boundProcesses(input),
+    [programs.shell, "-c", LAUNCH_SCRIPT, "launch", ...input.joinFiles, "--"],
+    enter(input),
+    [programs.bubblewrap, "--args", String(ARGUMENTS_DESCRIPTOR), "--"],
+    boundProcesses(input),
     // Bubblewrap sets PWD after it has cleared the environment.
-    ...[programs.env, "-u", "PWD", ...input.command],
-  ];
+    [programs.env, "-u", "PWD", ...input.command],
+  ].flat();
 }
 
 function enter({ programs, uid, networkOf }: LaunchInput): string[] {
