@@ -50,8 +50,6 @@ class Call:
         if self._is_whole:
             raise ProtocolError("DATA after the end of a body")
         self._uncredited += len(piece)
-        if self._uncredited > WINDOW:
-            raise ProtocolError("more DATA than was allowed")
         if more and self._uncredited >= _CREDIT_STEP:
             self._connection.send(self.stream, CREDIT, None, pack_u32(self._uncredited))
             self._uncredited = 0

@@ -221,13 +221,14 @@ class Replica:
         self.logs.end_call(None)
         load_ms = round((time.perf_counter() - started) * 1000, 3)
         self.connection.send(0, READY, {"loadMs": load_ms})
-        if uses_loop:
+        if uses_loop or self._concurrency > 1:
             self.main_reads = False
+            self.running_job = None
+        if uses_loop:
             from .event_loop import run_event_loop
 
             run_event_loop(self)
         elif self._concurrency > 1:
-            self.main_reads = False
             self._run_threads()
 
     def _uses_event_loop(self, code):
