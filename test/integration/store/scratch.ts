@@ -28,18 +28,29 @@ export interface Ended {
   signal: NodeJS.Signals | null;
 }
 
-/** What a program wrote until it ended; `onLine` sees each line as it comes. */
+/** What a program wrote until it ended; `onLine` sees each line as it comes, and ends the program by throwing. */
 export async function readToEnd(child: ChildProcessWithoutNullStreams, onLine: (line: string) => void = () => {}): Promise<Ended> {
   const lines: string[] = [];
   let stderr = "";
+  let failure: unknown;
   child.stderr.on("data", (chunk) => {
     stderr += chunk;
   });
   createInterface({ input: child.stdout }).on("line", (line) => {
+    if (failure !== undefined) return;
     lines.push(line);
-    onLine(line);
+    try {
+      onLine(line);
+    } catch (error) {
+      failure = error;
+      child.kill("SIGKILL");
+    }
   });
-  return await new Promise((resolve) => child.on("close", (code, signal) => resolve({ lines, stderr, code, signal })));
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
+    child.on("close", (...how) => resolve(how)),
+  );
+  if (failure !== undefined) throw failure;
+  return { lines, stderr, code, signal };
 }
 
 /** Waits until `condition` holds. */
