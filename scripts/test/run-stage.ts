@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import { run } from "node:test";
 import { absolutePaths, type Stage } from "./stages.ts";
-import type { Failure, Tally, TestReport } from "./tally.ts";
+import type { Failure, Tally } from "./tally.ts";
 
 /** So much of what a failing file printed is shown. */
 const MAX_OUTPUT_CHARACTERS = 16_000;
@@ -21,12 +21,12 @@ export async function runStage(root: string, stage: Stage, tally: Tally, signal:
     execArgv: [`--test-timeout=${stage.testTimeoutMs}`, "--disable-warning=ExperimentalWarning"],
     signal,
   });
-  events.on("test:start", (data) => tally.start(data as TestReport));
+  events.on("test:start", (data) => tally.start(data));
   events.on("test:stdout", keep);
   events.on("test:stderr", keep);
-  events.on("test:pass", (data) => tally.pass(data as TestReport));
+  events.on("test:pass", (data) => tally.pass(data));
   events.on("test:fail", (data) => {
-    const failure = tally.fail(data as TestReport);
+    const failure = tally.fail(data);
     if (failure === undefined) return;
     failing.add(failure.file);
     console.log(formatFailure(root, failure));

@@ -65,22 +65,25 @@ test("every problem is listed at once, each by its path", () => {
     { cron: () => undefined },
   );
   const paths = lines.map((line) => line.split(": ")[0]);
-  assert.deepEqual(paths.sort(), [
-    "code",
-    "colour",
-    "environment.LD_PRELOAD",
-    "environment.OK",
-    'environment["a b"]',
-    "handler",
-    "maxReplicas",
-    "minReplicas",
-    "name",
-    "runtime",
-    "triggers[0].type",
-    "triggers[1].config.verbs",
-    "triggers[2].config.path",
-    "triggers[3]",
-  ]);
+  assert.deepEqual(
+    paths.toSorted((left = "", right = "") => left.localeCompare(right)),
+    [
+      "code",
+      "colour",
+      "environment.LD_PRELOAD",
+      "environment.OK",
+      'environment["a b"]',
+      "handler",
+      "maxReplicas",
+      "minReplicas",
+      "name",
+      "runtime",
+      "triggers[0].type",
+      "triggers[1].config.verbs",
+      "triggers[2].config.path",
+      "triggers[3]",
+    ],
+  );
 });
 
 test("a body that is no object is one problem", () => {
@@ -175,7 +178,7 @@ test("the name may be left out where the path gives it, and must not differ", ()
 
 test("names are RFC 1035 labels of at most 50 characters that leave kube- alone", () => {
   const label = /^[a-z](?:[a-z0-9-]*[a-z0-9])?$/;
-  const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(..."abz019-"), maxLength: 60 }));
+  const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom("a", "b", "z", "0", "1", "9", "-"), maxLength: 60 }));
   fc.assert(
     fc.property(text, (name) => {
       const isRight = label.test(name) && name.length <= 50 && !name.startsWith("kube-");

@@ -39,8 +39,8 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
   const app = fastify({
     // The front listens; this server never does.
     serverFactory: (handler) => createServer((listener = handler)),
-    genReqId: (request) => contexts.get(request as IncomingMessage)?.requestId ?? randomUUID(),
-    rewriteUrl: (request) => buildUrl(contexts.get(request as IncomingMessage), request.url ?? "/"),
+    genReqId: (request) => contexts.get(request)?.requestId ?? randomUUID(),
+    rewriteUrl: (request) => buildUrl(contexts.get(request), request.url ?? "/"),
     routerOptions: {
       // As long as a head may be: an unknown name is 404 however long it is.
       maxParamLength: 32_768,

@@ -106,7 +106,8 @@ export function describeBounds(schema: JsonSchema): string {
 export function buildCurl({ method, path, operation }: PlacedOperation): string {
   let target = path;
   for (const parameter of operation.parameters ?? []) {
-    if (parameter.in === "path") target = target.replace(`{${parameter.name}}`, String(parameter.example ?? parameter.name));
+    if (parameter.in === "path")
+      target = target.replace(`{${parameter.name}}`, typeof parameter.example === "string" ? parameter.example : parameter.name);
   }
   const lines = [`curl${method === "GET" ? "" : ` -X ${method}`} http://localhost:8080${target}`];
   const example = Object.values(operation.requestBody?.content ?? {})[0]?.example;
