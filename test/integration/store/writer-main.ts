@@ -17,9 +17,17 @@ export interface Seen {
   codeLength: number;
 }
 
+/** Straight to the pipe, as what a stream still holds would die with the process; waits while the reader is behind. */
 function say(line: object): void {
-  // Straight to the pipe: what a stream still holds would die with the process.
-  writeSync(1, `${JSON.stringify(line)}\n`);
+  let rest = Buffer.from(`${JSON.stringify(line)}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
 }
 
 /** Text that shows whether it is all of one piece. */
