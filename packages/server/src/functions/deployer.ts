@@ -16,8 +16,6 @@ export interface DeployerOptions {
   registry: FunctionRegistry;
   codeCache: CodeCache;
   provider: ReplicaProvider;
-  /** Makes a failure clearer than the runtime alone can say, such as with the line of a syntax error. */
-  explainFailure(revision: RevisionRef, code: string, error: KsError): Promise<KsError>;
   onTriggersChanged(): void;
   /** A deploy has come to its end. */
   onDeployed(stored: StoredFunction): void;
@@ -106,7 +104,7 @@ export class Deployer {
       runtimeVersion = (await checked.ready).runtimeVersion;
       await this.#warmUp(entry, build, revision);
     } catch (error) {
-      if (!build.cancelled) await this.#failed(entry, build, revision, error);
+      if (!build.cancelled) await this.#failed(entry, build, error);
       return;
     }
     if (!build.cancelled) await this.#succeeded(entry, build, target, runtimeVersion);
@@ -169,13 +167,11 @@ export class Deployer {
     dispatcher.serve(served, keep);
   }
 
-  async #failed(entry: FunctionEntry, build: Build, revision: RevisionRef, error: unknown): Promise<void> {
+  async #failed(entry: FunctionEntry, build: Build, error: unknown): Promise<void> {
     for (const replica of build.replicas) replica.kill();
     build.replicas = [];
     if (isTransient(error)) return this.#retryLater(entry, build);
-    const failure = await this.#explain(revision, error);
-    if (build.cancelled) return;
-    const { reason, message } = describeFailure(failure);
+    const { reason, message } = describeFailure(error);
     const stored: StoredFunction = {
       ...entry.stored,
       status: { ...entry.stored.status, state: "failed", observedGeneration: entry.stored.generation, reason, message },
@@ -183,13 +179,6 @@ export class Deployer {
     if (!(await this.#commit(entry, build, stored))) return;
     entry.existingDispatcher?.fail(buildFailedError(stored));
     this.#options.onDeployed(stored);
-  }
-
-  async #explain(revision: RevisionRef, error: unknown): Promise<KsError> {
-    const known = error instanceof KsError ? error : new KsError("INTERNAL", { cause: error });
-    if (known.code !== "FUNCTION_FAILED") return known;
-    const code = await this.#codeSource(revision.uid, revision.revision)();
-    return this.#options.explainFailure(revision, code, known);
   }
 
   /** False when a newer spec has come meanwhile, or the store is away: then it is tried again. */
@@ -243,7 +232,8 @@ function isTransient(error: unknown): boolean {
   return error instanceof KsError && (error.code === "NO_CAPACITY" || error.code === "DRAINING" || error.code === "STORE_UNAVAILABLE");
 }
 
-function describeFailure(error: KsError): { reason: string; message: string } {
+function describeFailure(cause: unknown): { reason: string; message: string } {
+  const error = cause instanceof KsError ? cause : new KsError("INTERNAL", { cause });
   const details = error.details as { reason?: unknown; message?: unknown } | undefined;
   if (typeof details?.reason === "string" && typeof details.message === "string")
     return { reason: details.reason, message: details.message };

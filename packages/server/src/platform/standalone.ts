@@ -137,7 +137,6 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     registry,
     codeCache,
     provider,
-    explainFailure: async (_revision, _code, error) => error,
     onTriggersChanged: () => syncTriggers(),
     onDeployed: ({ spec, status, revision }) =>
       log.info({ function: spec.name, revision, state: status.state, reason: status.reason }, "function deployed"),

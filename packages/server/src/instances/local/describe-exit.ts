@@ -19,7 +19,7 @@ export function describeExit(
   return {
     reason: "crashed",
     error: new KsError("FUNCTION_CRASHED", {
-      message: `The function's process ${how} while the call ran`,
+      message: `The function's process ${how}`,
       details: { exitCode: exit.code, signal: exit.signal, ...(lastLine === "" ? {} : { stderr: lastLine }) },
     }),
   };
