@@ -8,6 +8,13 @@ const { isUtf8 } = require("node:buffer");
 
 const uncurryThis = Function.prototype.bind.bind(Function.prototype.call);
 const bufferPrototype = Buffer.prototype;
+const { hrtime } = process;
+
+/** Milliseconds of a clock that never goes back; `performance` would keep 0.4 MiB more in memory. */
+function nowMs() {
+  const time = hrtime();
+  return time[0] * 1e3 + time[1] / 1e6;
+}
 
 module.exports = {
   uncurryThis,
@@ -21,7 +28,7 @@ module.exports = {
   setImmediate,
   nextTick: process.nextTick.bind(process),
   atomicsWait: Atomics.wait,
-  now: performance.now.bind(performance),
+  now: nowMs,
   dateNow: Date.now,
   allocUnsafe: Buffer.allocUnsafe,
   allocUnsafeSlow: Buffer.allocUnsafeSlow,

@@ -114,11 +114,14 @@ function importBuiltin(specifier) {
   return import(specifier);
 }
 
-async function linkBuiltin(specifier) {
-  const namespace = await importBuiltin(specifier);
-  const names = Object.keys(namespace);
-  const module = new vm.SyntheticModule(names, () => {
-    for (const name of names) module.setExport(name, namespace[name]);
+/** A built-in module as Node.js shows it to ES modules; made from `require`, as `import` would cost 0.4 MiB of memory. */
+function linkBuiltin(specifier) {
+  if (!isBuiltin(specifier)) throw buildMissingModule(specifier, "ERR_MODULE_NOT_FOUND");
+  const exports = require(specifier);
+  const names = Object.keys(exports).filter((name) => name !== "default");
+  const module = new vm.SyntheticModule([...names, "default"], () => {
+    for (const name of names) module.setExport(name, exports[name]);
+    module.setExport("default", exports);
   });
   return module;
 }
@@ -169,7 +172,8 @@ function findHandler(exports, { file, path }) {
 function follow(root, path) {
   let owner;
   let value = root;
-  for (const name of path) {
+  for (let i = 0; i < path.length; i += 1) {
+    const name = path[i];
     if (value === null || (typeof value !== "object" && typeof value !== "function") || !(name in value)) return undefined;
     owner = value;
     value = value[name];

@@ -188,7 +188,7 @@ class LogStream extends Writable {
   #name;
 
   constructor(name, fd) {
-    super({ decodeStrings: false });
+    super({ decodeStrings: false, autoDestroy: false, emitClose: false });
     this.#name = name;
     this.fd = fd;
   }

@@ -24,19 +24,19 @@ function serve() {
     (bytes, length) => receive(replica, bytes, length),
     () => exitProcess(0),
   );
-  const flush = () => {
-    replica.writer.flush();
-    transport.flushSync();
-  };
-  replica = new Replica(transport, (code) => {
-    flush();
-    exitProcess(code);
-  });
-  transport.onDrained = () => replica.log.reportDropped();
-  process.on("exit", () => {
+  const end = () => {
     replica.log.end();
-    flush();
-  });
+    replica.writer.flush();
+    transport.end();
+  };
+  replica = new Replica(transport, exitProcess);
+  transport.onDrained = () => replica.log.reportDropped();
+  // Behind the listeners of "exit", which may print too.
+  const { reallyExit } = process;
+  process.reallyExit = (code) => {
+    end();
+    reallyExit.call(process, code);
+  };
   process.on("uncaughtException", (error) => {
     // A function that listens too has caught it.
     if (listenerCount("uncaughtException") > 1) return;

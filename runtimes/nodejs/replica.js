@@ -164,7 +164,8 @@ class Replica {
     const waiting = this.#waiting;
     this.#waiting = null;
     this.#ready(loaded, startMs);
-    for (const { call, body } of waiting) {
+    for (let i = 0; i < waiting.length; i += 1) {
+      const { call, body } = waiting[i];
       if (body === null) this.#refuse(call);
       else this.#begin(call, body, 0, body.length);
     }
@@ -248,7 +249,7 @@ class Replica {
 
   #begin(call, bytes, start, end) {
     if (this.#waiting !== null) {
-      this.#waiting.push({ call, body: copyBytes(bytes, start, end) });
+      this.#waiting[this.#waiting.length] = { call, body: copyBytes(bytes, start, end) };
       return;
     }
     const event = buildEvent(call.meta, bytes, start, end);
@@ -259,7 +260,7 @@ class Replica {
   /** The call's body is not what it should be; like every answer this waits for READY. */
   #refuse(call) {
     if (this.#waiting !== null) {
-      this.#waiting.push({ call, body: null });
+      this.#waiting[this.#waiting.length] = { call, body: null };
       return;
     }
     call.startMs = now();
@@ -430,7 +431,6 @@ class Replica {
 
   #leaveWhenDrained() {
     if (this.#inFlight > 0) return;
-    this.log.end();
     this.#exit(0);
   }
 }

@@ -6,6 +6,7 @@ const { allocUnsafeSlow, atomicsWait, bufferFrom, bytesSubarray, now, uncurryThi
 const READ_BYTES = 65_536;
 const RETRY_MS = 2;
 const FLUSH_LIMIT_MS = 5_000;
+const pauseCell = new Int32Array(new SharedArrayBuffer(4));
 const socketWrite = uncurryThis(net.Socket.prototype.write);
 
 /**
@@ -15,8 +16,11 @@ const socketWrite = uncurryThis(net.Socket.prototype.write);
 class SocketTransport {
   #fd;
   #socket;
+  /** Pieces that wait, oldest first, from #next on. */
   #waiting = [];
+  #next = 0;
   #sending = null;
+  #isOver = false;
   #onSent;
 
   /** Bytes that the other side has not taken yet. */
@@ -49,12 +53,18 @@ class SocketTransport {
     this.#onSent = () => {
       this.queuedBytes -= this.#sending.length;
       this.#sending = null;
-      if (this.#waiting.length > 0) this.#sendNext();
-      else if (this.onDrained !== null) this.onDrained();
+      if (this.#next < this.#waiting.length) {
+        this.#sendNext();
+        return;
+      }
+      this.#waiting.length = 0;
+      this.#next = 0;
+      if (this.onDrained !== null) this.onDrained();
     };
   }
 
   write(bytes, length) {
+    if (this.#isOver) return;
     const sent = this.queuedBytes === 0 ? this.#tryWrite(bytes, 0, length) : 0;
     if (sent === length) return;
     const rest = bufferFrom(bytesSubarray(bytes, sent, length));
@@ -64,7 +74,9 @@ class SocketTransport {
   }
 
   #sendNext() {
-    this.#sending = this.#waiting.shift();
+    this.#sending = this.#waiting[this.#next];
+    this.#waiting[this.#next] = null;
+    this.#next += 1;
     socketWrite(this.#socket, this.#sending, this.#onSent);
   }
 
@@ -77,23 +89,25 @@ class SocketTransport {
     }
   }
 
-  /** Writes what waits before the process ends, for as long as the other side takes it. */
-  flushSync() {
-    if (this.queuedBytes === 0) return;
+  /** The last act before the process ends: writes what waits, as long as the other side takes it. */
+  end() {
+    if (this.#isOver) return;
+    this.#isOver = true;
     const limitMs = now() + FLUSH_LIMIT_MS;
-    // What libuv has sent of the piece in its queue is gone already.
-    const unsent = this.#socket._handle?.writeQueueSize ?? 0;
-    if (this.#sending !== null) this.#waiting.unshift(bytesSubarray(this.#sending, this.#sending.length - unsent));
-    const cell = new Int32Array(new SharedArrayBuffer(4));
-    for (const piece of this.#waiting) {
-      let offset = 0;
-      while (offset < piece.length) {
-        const sent = this.#tryWrite(piece, offset, piece.length - offset);
-        offset += sent;
-        if (sent > 0) continue;
-        if (now() > limitMs) return;
-        atomicsWait(cell, 0, 0, RETRY_MS);
-      }
+    if (this.#sending !== null) {
+      // What libuv has sent of the piece in its queue is gone already.
+      const unsent = this.#socket._handle?.writeQueueSize ?? 0;
+      this.#writeAll(this.#sending, this.#sending.length - unsent, limitMs);
+    }
+    for (let i = this.#next; i < this.#waiting.length; i += 1) this.#writeAll(this.#waiting[i], 0, limitMs);
+  }
+
+  #writeAll(piece, start, limitMs) {
+    let offset = start;
+    while (offset < piece.length && now() < limitMs) {
+      const sent = this.#tryWrite(piece, offset, piece.length - offset);
+      offset += sent;
+      if (sent === 0) atomicsWait(pauseCell, 0, 0, RETRY_MS);
     }
   }
 }
