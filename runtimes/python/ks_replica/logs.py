@@ -31,9 +31,10 @@ class _Line:
         self.is_cut = False
 
     def add(self, data):
-        room = _MAX_LINE_BYTES - len(self.data)
-        self.is_cut = self.is_cut or len(data) > room
-        self.data += data[:room] if self.is_cut else data
+        self.data += data
+        if len(self.data) > _MAX_LINE_BYTES:
+            self.is_cut = True
+            del self.data[_MAX_LINE_BYTES:]
 
 
 class _PrintStream(RawIOBase):
@@ -96,21 +97,33 @@ class Logs:
 
     def add(self, name, data):
         """Takes what was printed, whole lines or not."""
-        call = self._find_call()
+        # hot: `print` writes each of its arguments, spaces and the end of the line by itself.
+        call = current_call.get() or self._guess_call()
         head, newline, tail = data.rpartition(b"\n")
         if newline:
-            line = self._lines.pop((call, name), None)
-            if line is not None:
-                first, newline, head = head.partition(b"\n")
-                line.add(first)
-                self._append(call, name, bytes(line.data), line.is_cut)
-            if line is None or newline:
-                self._append_lines(call, name, head)
+            self._end_line(call, name, head)
         if tail:
-            self._lines.setdefault((call, name), _Line()).add(tail)
+            line = self._lines.get((call, name))
+            if line is None:
+                line = self._lines[(call, name)] = _Line()
+            line.add(tail)
+        if not newline:
+            return
         if self._pending_bytes > _FLUSH_BYTES:
             self.flush()
         self._wake()
+
+    def _end_line(self, call, name, data):
+        """Takes whole lines, the first of which may have begun before."""
+        line = self._lines.pop((call, name), None)
+        if line is None:
+            self._append_lines(call, name, data)
+            return
+        first, newline, rest = data.partition(b"\n")
+        line.add(first)
+        self._append(call, name, bytes(line.data), line.is_cut)
+        if newline:
+            self._append_lines(call, name, rest)
 
     def end_call(self, call):
         """Sends everything that the call printed."""
@@ -148,6 +161,8 @@ class Logs:
         self._entries.append((call, name, is_cut, int(time() * 1000), data))
 
     def _has_room(self):
+        if not self._is_patient and self._connection.is_backlogged:
+            return False
         self.flush()
         if self._is_patient:
             end = time() + _PATIENCE_S
@@ -189,10 +204,7 @@ class Logs:
             meta["truncated"] = True
         self._connection.send(stream, LOG, meta, _as_utf8(data))
 
-    def _find_call(self):
-        call = current_call.get()
-        if call is not None:
-            return call
+    def _guess_call(self):
         inherited = _current_thread().__dict__.get("_kube_serverless_call")
         if inherited is not None and inherited.is_running:
             return inherited

@@ -253,14 +253,16 @@ class Replica:
                 job = None
                 self._leave_if_forked()
 
-        def add_worker():
-            # Called by the thread that reads alone, so the count needs no lock.
-            if workers[0] < min(self._concurrency, len(self.calls)):
+        def add_workers():
+            while workers[0] < min(self._concurrency, len(self.calls)):
                 workers[0] += 1
                 Thread(target=work, name="call-%d" % workers[0], daemon=True).start()
 
-        self.on_job = add_worker
+        self.on_job = add_workers
         self.start_reader()
+        # For calls that came while the code was loaded. The thread that reads may be in there as well: at worst
+        # one thread too many is started.
+        add_workers()
         work()
 
     def start_reader(self):

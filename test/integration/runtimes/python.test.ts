@@ -109,6 +109,19 @@ function describeCalls(python: Python): void {
     });
   }
 
+  for (const [kind, code, concurrency] of SIDE_BY_SIDE) {
+    test(`runs ${kind} side by side that came while the code was loaded`, async () => {
+      const slow = `import time\ntime.sleep(0.1)\n${code}`;
+      const shim = await python.start(slow);
+      shims.push(shim);
+      await shim.hello();
+      shim.sendSpecialise({ code: slow, handler: "handler.handler", concurrency });
+      const streams = Array.from({ length: concurrency }, () => shim.sendCall());
+      for (const stream of streams) shim.send(FrameType.CANCEL, stream);
+      for (const stream of streams) assert.equal((await shim.answer(stream)).body.toString(), `request-${stream}`);
+    });
+  }
+
   for (const [kind, spin] of [
     ["computes", "while not context.signal.aborted: pass"],
     ["waits for its signal", "context.signal.wait(20)"],
