@@ -2,13 +2,14 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"kubeserverless/frame"
 )
 
-const callerGone = "the caller went away"
+var errCallerGone = errors.New("the caller went away")
 
 // call is one CALL, from its first frame to its last.
 type call struct {
@@ -73,7 +74,7 @@ func (c *call) cancel() {
 	if !c.running {
 		// The rest of its body won't come.
 		c.running = true
-		c.fail(failure{code: codeFunctionError, kind: "Cancelled", message: callerGone})
+		c.fail(describeError(errCallerGone))
 		return
 	}
 	c.lock.Lock()
@@ -100,6 +101,12 @@ func (c *call) whenCancelled(hook func()) {
 	}
 }
 
+func (c *call) isCancelled() bool {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.cancelled
+}
+
 // run handles the call whose body is whole.
 func (c *call) run() {
 	answered := false
@@ -117,8 +124,8 @@ func (c *call) run() {
 
 func (c *call) handle() {
 	target := c.connection.target
-	c.began = time.Now()
 	if target.serveHTTP != nil {
+		c.began = time.Now()
 		target.serveHTTP(&Exchange{call: c})
 		return
 	}
@@ -127,13 +134,13 @@ func (c *call) handle() {
 		c.fail(describeError(err))
 		return
 	}
+	c.began = time.Now()
 	ctx := context.Context(nil)
 	if target.takesContext {
 		var release context.CancelFunc
 		ctx, release = c.newContext()
 		defer release()
 	}
-	c.began = time.Now()
 	result, err := target.call(ctx, event)
 	if err != nil {
 		c.fail(describeError(err))

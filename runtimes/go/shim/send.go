@@ -92,7 +92,7 @@ func (c *call) sendData(bytes []byte, more bool) bool {
 	for {
 		allowed, ok := c.takeCredit(len(bytes))
 		if !ok {
-			c.fail(failure{message: callerGone})
+			c.fail(describeError(errCallerGone))
 			return false
 		}
 		piece, rest := cut(bytes, allowed)
@@ -136,7 +136,7 @@ func (c *call) sendStream(h head, reader io.Reader) error {
 	}
 	if pipe, ok := reader.(*io.PipeReader); ok {
 		// Its writer may never write again; other readers can't be closed while they are read.
-		c.whenCancelled(func() { _ = pipe.CloseWithError(errors.New(callerGone)) })
+		c.whenCancelled(func() { _ = pipe.CloseWithError(errCallerGone) })
 	}
 	buffer := streamPieces.Get().(*[streamPieceBytes]byte)
 	defer streamPieces.Put(buffer)
@@ -165,6 +165,9 @@ func (c *call) sendStream(h head, reader io.Reader) error {
 
 // failStream sends what was read with the error, if a response has begun.
 func (c *call) failStream(err error, last []byte) {
+	if c.isCancelled() {
+		err = errCallerGone
+	}
 	if c.headSent && len(last) > 0 && !c.sendData(last, true) {
 		return
 	}

@@ -1,18 +1,21 @@
+import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
+import { after } from "node:test";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
 import { GoBuilder } from "../../../packages/server/src/instances/local/go/go-builder.ts";
 import { detectGo, type GoToolchain } from "../../../packages/server/src/instances/local/go/go-toolchain.ts";
 import { GoToolkits } from "../../../packages/server/src/instances/local/go/go-toolkits.ts";
 import { runPlainBuild } from "../../../packages/server/src/instances/local/go/run-build.ts";
+import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
 import type { ShimLanguage } from "./languages.ts";
-import { Shim } from "./support.ts";
+import { type Json, Shim, type Specialisation } from "./support.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
 /** Kept from run to run, as the server keeps its own: compiling a standard library takes half a minute. */
-const CACHE = join(tmpdir(), "kube-serverless-test-go");
+export const GO_CACHE = join(tmpdir(), "kube-serverless-test-go");
 
 /** What `go1.19` means on a machine that has other versions too. */
 export const GO_LINES = ["1.19", "1.26"] as const;
@@ -25,13 +28,13 @@ export const GO_TOOLCHAINS: readonly GoToolchain[] = (
 export const GO_TOOLKITS = new GoToolkits({
   toolchains: GO_TOOLCHAINS,
   sourceFolder: join(ROOT, "runtimes/go"),
-  folder: join(CACHE, "toolkits"),
+  folder: join(GO_CACHE, "toolkits"),
 });
 
 /** One that finds what earlier runs compiled. */
 export const GO_BUILDER = new GoBuilder({
   toolkits: GO_TOOLKITS,
-  artifacts: new GoArtifacts({ folder: join(CACHE, "artifacts"), maxBytes: 256 * 1024 * 1024, clock: systemClock }),
+  artifacts: new GoArtifacts({ folder: join(GO_CACHE, "artifacts"), maxBytes: 256 * 1024 * 1024, clock: systemClock }),
   run: runPlainBuild,
   stage: async (source) => ({ source, target: source }),
 });
@@ -67,3 +70,23 @@ function describeGo(line: GoLine): Go {
 }
 
 export const GOS: readonly Go[] = GO_LINES.map(describeGo);
+
+/** Replicas that end with their suite. */
+export function useShims(go: Go): (code: string, specialisation?: Partial<Specialisation>) => Promise<Shim> {
+  const shims: Shim[] = [];
+  after(() => Promise.all(shims.map((shim) => shim.stop())));
+  return async (code, specialisation = {}) => {
+    const shim = await go.start(`package main\n${code}`);
+    shims.push(shim);
+    const frame = await shim.specialise({ code, handler: "Handler", ...specialisation });
+    assert.equal(frame.kind, FrameType.READY, JSON.stringify(frame.meta));
+    return shim;
+  };
+}
+
+/** The meta of the PONG: everything sent before it has been read. */
+export async function ping(shim: Shim): Promise<Json> {
+  const token = Buffer.from(String(shim.frames.length).padStart(8, "0"));
+  shim.send(FrameType.PING, 0, undefined, token);
+  return (await shim.wait("PONG", ({ kind, body }) => kind === FrameType.PONG && body.equals(token))).meta;
+}

@@ -46,6 +46,7 @@ export class GoBuilder {
   readonly #options: GoBuilderOptions;
   readonly #slots: Slots;
   readonly #running = new Map<string, Build>();
+  readonly #staged = new Map<string, ReturnType<GoBuilderOptions["stage"]>>();
   /** Compiler runs so far. */
   compiled = 0;
 
@@ -103,7 +104,7 @@ export class GoBuilder {
 
   async #compile(toolkit: GoToolkit, header: GoHeader, request: GoBuildRequest, handler: string, signal: AbortSignal): Promise<Buffer> {
     const { timeoutMs = 120_000, memoryMiB = 1024 } = this.#options;
-    const bind = await this.#options.stage(toolkit.folder);
+    const bind = await this.#stage(toolkit.folder);
     const form = header.imports.some(({ path }) => toolkit.httpPackages.has(path)) ? "http" : "plain";
     const godebug = request.language === "go1.19" ? toolkit.oldGodebug : "";
     this.compiled++;
@@ -119,6 +120,17 @@ export class GoBuilder {
     });
     signal.throwIfAborted();
     return takeProgram(result, handler, timeoutMs, memoryMiB);
+  }
+
+  /** Looking whether hundreds of archives have changed takes longer than compiling. */
+  #stage(folder: string): ReturnType<GoBuilderOptions["stage"]> {
+    let staged = this.#staged.get(folder);
+    if (staged === undefined) {
+      staged = this.#options.stage(folder);
+      this.#staged.set(folder, staged);
+      staged.catch(() => this.#staged.delete(folder));
+    }
+    return staged;
   }
 }
 
