@@ -22,6 +22,7 @@ const {
 const { loadHandler } = require("./load.js");
 const { Log, LogSource, currentCall, setActiveLog } = require("./log.js");
 const { buildResponse } = require("./response.js");
+const { sendStream } = require("./stream.js");
 
 const MAX_REQUEST_BYTES = 6 * 1024 * 1024 + 64 * 1024;
 const MAX_RESPONSE_BYTES = 6 * 1024 * 1024;
@@ -373,7 +374,6 @@ class Replica {
   }
 
   async #sendStream(call, response) {
-    const { sendStream } = require("./stream.js");
     const sink = {
       begin: (kind, piece) => {
         const meta = headMeta(call, kind, response.headers);

@@ -1,6 +1,6 @@
 "use strict";
 
-const { bufferFrom, isArray, isView, jsonStringify, regexpTest, stringIndexOf } = require("./builtins.js");
+const { bufferFrom, isArray, isView, jsonStringify, objectKeys, regexpTest, stringIndexOf } = require("./builtins.js");
 const { FunctionError, nameValue, typeNameOf } = require("./errors.js");
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -79,7 +79,7 @@ function toJson(value) {
   return json;
 }
 
-// JSON.stringify shows sets, maps and bytes as something else than what they hold. A replacer that looked at every value
+// JSON.stringify shows sets, maps, promises and bytes as something else than what they hold. A replacer that looked at every value
 // would cost ten times what the rest does, but each of them leaves one of these marks.
 function mayHideValues(json) {
   return stringIndexOf(json, "{}") !== -1 || stringIndexOf(json, '"type":"Buffer"') !== -1 || stringIndexOf(json, '{"0":') !== -1;
@@ -91,11 +91,13 @@ function refuseHidden(value, depth) {
     throw new FunctionError(`bytes (${typeNameOf(value)}) within an object can't be sent as JSON`);
   if (typeof value.toJSON === "function") return;
   if (value instanceof Set || value instanceof Map) throw new FunctionError(`a ${typeNameOf(value)} can't be sent as JSON`);
+  if (value instanceof Promise) throw new FunctionError("a Promise can't be sent as JSON: await it first");
   if (isArray(value)) {
     for (let i = 0; i < value.length; i += 1) refuseHidden(value[i], depth + 1);
     return;
   }
-  for (const key in value) refuseHidden(value[key], depth + 1);
+  const keys = objectKeys(value);
+  for (let i = 0; i < keys.length; i += 1) refuseHidden(value[keys[i]], depth + 1);
 }
 
 /** The flat list of names and values, as JSON; "" where there are none. */
@@ -120,7 +122,8 @@ function addHeaders(list, headers, field) {
   if (typeof headers !== "object" || isArray(headers)) throw new FunctionError(`${field} must be an object, got ${nameValue(headers)}`);
   // A Headers of fetch, or a Map, has its entries behind its iterator.
   if (typeof headers[Symbol.iterator] === "function") headers = Object.fromEntries(headers);
-  for (const name in headers) list = addHeader(list, name, headers[name]);
+  const names = objectKeys(headers);
+  for (let i = 0; i < names.length; i += 1) list = addHeader(list, names[i], headers[names[i]]);
   return list;
 }
 

@@ -1,5 +1,6 @@
 "use strict";
 
+const { Readable } = require("node:stream");
 const { bufferFrom, bytesSubarray, isView } = require("./builtins.js");
 const { FunctionError, nameValue } = require("./errors.js");
 const { MAX_BODY_BYTES } = require("./frames.js");
@@ -44,7 +45,6 @@ async function sendStream(call, body, sink) {
 function iterate(body) {
   if (typeof body[Symbol.asyncIterator] === "function") return body[Symbol.asyncIterator]();
   if (typeof body.pipe === "function") {
-    const { Readable } = require("node:stream");
     return new Readable().wrap(body)[Symbol.asyncIterator]();
   }
   return body[Symbol.iterator]();

@@ -21,6 +21,7 @@ class SocketTransport {
   #next = 0;
   #sending = null;
   #isOver = false;
+  #isBroken = false;
   #onSent;
 
   /** Bytes that the other side has not taken yet. */
@@ -80,11 +81,13 @@ class SocketTransport {
     socketWrite(this.#socket, this.#sending, this.#onSent);
   }
 
-  /** How many bytes the descriptor took; a broken one is noticed by the reading side. */
+  /** How many bytes the descriptor took. */
   #tryWrite(bytes, offset, length) {
     try {
       return writeSync(this.#fd, bytes, offset, length);
-    } catch {
+    } catch (error) {
+      // Nobody will ever take the rest; the reading side notices it, too, and ends the process.
+      if (error.code !== "EAGAIN") this.#isBroken = true;
       return 0;
     }
   }
@@ -104,7 +107,7 @@ class SocketTransport {
 
   #writeAll(piece, start, limitMs) {
     let offset = start;
-    while (offset < piece.length && now() < limitMs) {
+    while (offset < piece.length && !this.#isBroken && now() < limitMs) {
       const sent = this.#tryWrite(piece, offset, piece.length - offset);
       offset += sent;
       if (sent === 0) atomicsWait(pauseCell, 0, 0, RETRY_MS);

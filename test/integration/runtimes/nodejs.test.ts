@@ -331,6 +331,21 @@ function testAnswers(language: ShimLanguage): void {
     assert.equal((await shim.call("{}")).head?.kind, 200);
   });
 
+  test("says that a promise within a response was not awaited", async (t) => {
+    const shim = await ready(t, language, "exports.handler = () => ({ statusCode: 200, body: { later: Promise.resolve(1) } });");
+    assert.match(String((await shim.call("{}")).error?.["message"]), /Promise.*await/);
+  });
+
+  test("sends the headers of a Headers and of a Map", async (t) => {
+    const shim = await ready(
+      t,
+      language,
+      "exports.handler = (event) => ({ statusCode: 200, headers: event.body.map ? new Map([['b', 1]]) : new Headers({ a: 'x' }) });",
+    );
+    assert.deepEqual((await shim.call("{}")).head?.meta["headers"], ["a", "x"]);
+    assert.deepEqual((await shim.call('{"map":true}')).head?.meta["headers"], ["b", "1"]);
+  });
+
   test("tells that headers are too long", async (t) => {
     const shim = await ready(t, language, "exports.handler = async () => ({ statusCode: 200, headers: { a: 'x'.repeat(70000) } });");
     assert.match(String((await shim.call("{}")).error?.["message"]), /headers/);
@@ -652,6 +667,23 @@ function testLife(language: ShimLanguage): void {
     assert.equal((await shim.exited).signal, null);
   });
 
+  test("ends with its connection though much waits to be sent", async (t) => {
+    const shim = await ready(t, language, `exports.handler = async () => 'x'.repeat(${4 * MIB});`, { concurrency: 100 });
+    shim.pause();
+    for (let i = 0; i < 8; i += 1) shim.sendCall("{}");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const startMs = performance.now();
+    shim.hangUp();
+    await shim.exited;
+    assert(performance.now() - startMs < 3_000);
+  });
+
+  test("keeps the frame socket to itself: processes that the function starts don't get it", async (t) => {
+    const code = `const { execFileSync } = require('node:child_process');
+    exports.handler = () => execFileSync('ls', ['-l', '/proc/self/fd']).toString().split('\\n').filter((line) => line.includes(' 3 -> socket:')).length;`;
+    assert.equal(await callJson(await ready(t, language, code)), 0);
+  });
+
   const endings: { name: string; code: string; exitCode: number; printed: RegExp }[] = [
     {
       name: "an error that nobody caught",
@@ -685,6 +717,7 @@ function testLife(language: ShimLanguage): void {
       assert.equal((await shim.exited).code, exitCode);
       const lines = shim.logLines().filter((line) => line.stream === "stderr");
       assert.match(lines.map(({ text }) => text).join("\n"), printed);
+      assert.equal(lines[0]?.requestId, `request-${stream}`);
       assert(!shim.frames.some((frame) => frame.stream === stream && frame.kind >= 200));
     });
   }
@@ -793,6 +826,7 @@ function testHostileCode(language: ShimLanguage): void {
         const answer = await shim.call('{"a":1}');
         assert.equal(answer.body.toString(), "fine", JSON.stringify(answer.error));
         assert.equal(answer.head?.meta["kind"], "text");
+        assert.equal(answer.head?.meta["headers"], undefined);
       }
       shim.send(FrameType.PING, 0, undefined, "12345678");
       await shim.wait("PONG", ({ kind }) => kind === FrameType.PONG);
