@@ -83,7 +83,7 @@ function buildContent(contents: readonly Content[]): object {
 /** A reference to a named schema, to a list of one, or a plain schema as it is. */
 function refer(schema: z.ZodType | object): object {
   if (!(schema instanceof z.ZodType)) return schema;
-  if (schema instanceof z.ZodArray) return { type: "array", items: refer(schema.element as object) };
+  if (schema instanceof z.ZodArray) return { type: "array", items: refer(schema.element) };
   const id = schema.meta()?.id;
   if (id === undefined) throw new Error("A schema of an operation needs an id");
   return { $ref: `#/components/schemas/${id}` };
