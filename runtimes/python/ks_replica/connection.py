@@ -11,6 +11,7 @@ from .frames import Decoder, ProtocolError, encode_frame
 
 _RECEIVE_BYTES = 65536
 _BACKLOG_FRAMES = 32
+_LAST_RESORT_S = 10
 
 _exit_process = os._exit
 _write = os.write
@@ -50,8 +51,10 @@ class Connection:
             for stream, kind, meta, body in self._decoder.feed(data):
                 self._on_frame(stream, kind, meta, body)
         except ProtocolError as error:
-            _write(2, ("replica: the gateway sent %s\n" % error).encode("utf-8"))
-            _exit_process(1)
+            _leave("the gateway sent %s" % error)
+        except BaseException as error:
+            # A frame is half done, so nothing that follows could be trusted.
+            _leave("%s: %s" % (type(error).__name__, error))
 
     def wait_readable(self, timeout_ms):
         """Whether there is something to receive, waiting so long for it."""
@@ -115,8 +118,13 @@ class Connection:
 
     def _wake_writer(self):
         if not self._has_writer:
-            self._has_writer = True
-            start_new_thread(self._write_when_possible, ())
+            try:
+                start_new_thread(self._write_when_possible, ())
+                self._has_writer = True
+            except RuntimeError:
+                # The function has used up its processes; waiting here is what is left.
+                self.flush(_LAST_RESORT_S)
+                return
         try:
             self._writer_gate.release()
         except RuntimeError:
@@ -133,6 +141,11 @@ class Connection:
         poller = poll()
         poller.register(self._fd, POLLOUT)
         poller.poll(timeout_ms)
+
+
+def _leave(reason):
+    _write(2, ("replica: %s\n" % reason).encode("utf-8", "backslashreplace"))
+    _exit_process(1)
 
 
 def _gather(first, outbox):

@@ -13,7 +13,7 @@ from .blocking import BlockingMode, run_coroutine
 from .call import Call
 from .connection import Connection
 from .context import FunctionInfo
-from .errors import cut
+from .errors import cut, describe_error
 from .frames import (
     BUSY,
     CALL,
@@ -169,12 +169,16 @@ class Replica:
     def run(self):
         """Reads frames and runs what they ask for, one after the other, until the function wants it otherwise."""
         while True:
-            while self.jobs.empty():
-                with self.connection.reading:
-                    # The ticker may have read a job while this thread waited for its turn.
-                    if self.jobs.empty():
-                        self._pump_safely()
-            self.run_next_job()
+            try:
+                while self.jobs.empty():
+                    with self.connection.reading:
+                        # The ticker may have read a job while this thread waited for its turn.
+                        if self.jobs.empty():
+                            self.connection.pump()
+                self.run_next_job()
+            except Exception as error:
+                # A signal handler of the function may raise wherever this thread is.
+                sys.excepthook(type(error), error, error.__traceback__)
 
     def run_next_job(self):
         """Runs what the frames that were read ask for first."""
@@ -195,25 +199,21 @@ class Replica:
             copy_context().run(run_coroutine, serve(call, self.handler, self.info, mode))
         except SystemExit as error:
             self.exit_like(error)
+        except BaseException as error:
+            if call.stream not in self.calls:
+                raise
+            call.fail("FUNCTION_ERROR", describe_error(error), 0)
 
     def _read_for_credit(self, call):
         with self.connection.reading:
             if call.room <= 0 and not call.is_cancelled:
-                self._pump_safely()
-
-    def _pump_safely(self):
-        try:
-            self.connection.pump()
-        except Exception as error:
-            # A signal handler of the function may raise while this thread waits for frames.
-            sys.excepthook(type(error), error, error.__traceback__)
+                self.connection.pump()
 
     def _specialise(self, job):
         started = time.perf_counter()
-        set_environment(job.environment)
-        handler_name = str(job.meta.get("handler", ""))
         try:
-            self.handler = load_handler(handler_name, job.code)
+            set_environment(job.environment)
+            self.handler = load_handler(str(job.meta.get("handler", "")), job.code)
             self.info = FunctionInfo(job.meta)
             uses_loop = self._uses_event_loop(job.code)
         except LoadFailure as failure:
@@ -255,8 +255,11 @@ class Replica:
 
         def add_workers():
             while workers[0] < min(self._concurrency, len(self.calls)):
+                try:
+                    Thread(target=work, name="call-%d" % (workers[0] + 1), daemon=True).start()
+                except RuntimeError:
+                    return  # The function has used up its processes: the threads there are take the call in turn.
                 workers[0] += 1
-                Thread(target=work, name="call-%d" % workers[0], daemon=True).start()
 
         self.on_job = add_workers
         self.start_reader()
@@ -311,5 +314,14 @@ def set_environment(variables):
     kept = {name: os.environ.get(name, default) for name, default in _KEPT_VARIABLES.items()}
     os.environ.clear()
     os.environ.update(kept)
-    os.environ.update({name: value for name, value in variables.items() if name != "HOME"})
+    for name, value in variables.items():
+        if name != "HOME":
+            _set_variable(name, value)
     time.tzset()
+
+
+def _set_variable(name, value):
+    try:
+        os.environ[name] = value
+    except ValueError as error:
+        raise LoadFailure("LoadError", "ValueError: the environment variable %s cannot be set (%s)" % (name, error)) from None

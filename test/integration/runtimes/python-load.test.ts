@@ -239,6 +239,12 @@ for (const python of PYTHONS) {
       assert.equal(zone, 9);
     });
 
+    test("fails for an environment that no process can have, naming the variable", async () => {
+      const { frame } = await load({ code: "def handler(event): pass", environment: { GOOD: "x", BAD: "\0" } });
+      assert.equal(frame.meta["reason"], "LoadError");
+      assert.match(String(frame.meta["message"]), /^ValueError: the environment variable BAD cannot be set/);
+    });
+
     test("logs what is printed while loading", async () => {
       const { shim } = await load({ code: "print('one')\nprint('two', end='')\ndef handler(event): pass" });
       assert.deepEqual(

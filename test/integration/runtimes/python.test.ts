@@ -279,6 +279,13 @@ function describeCalls(python: Python): void {
     assert.equal(await callJson(shim), 1);
   });
 
+  test("runs handlers in the main thread, where signals interrupt them", async () => {
+    const code =
+      "import signal, time\nclass Late(Exception): pass\ndef late(*a): raise Late()\nsignal.signal(signal.SIGALRM, late)\ndef handler(event, context):\n" +
+      "  signal.setitimer(signal.ITIMER_REAL, 0.01)\n  try: time.sleep(20)\n  except Late: return 'interrupted'";
+    assert.equal((await (await load(code)).call()).body.toString(), "interrupted");
+  });
+
   test("keeps context variables of one call from the next", async () => {
     const code =
       "import contextvars\nseen = contextvars.ContextVar('seen', default=0)\ndef handler(event, context):\n  seen.set(seen.get() + 1)\n  return seen.get()";
