@@ -10,6 +10,7 @@ set -u
 handler=$1 language=$2 godebug=$3 form=$4
 cd "${0%/*}" || exit 1
 work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
 
 # The compiler ends with 2 at errors; anything above is a signal.
 blame() { [ "$1" -gt 2 ] && exit "$1"; exit 65; }
@@ -30,4 +31,4 @@ printf '%s\n' \
 ./compile -o "$work/main.a" -p main -complete -pack -importcfg "$work/importcfg.link" main.go >&2 || exit 1
 ./link -o "$work/handler" -importcfg "$work/importcfg.link" -buildmode exe -linkmode internal -s -w \
   -X "runtime.godebugDefault=$godebug" "$work/main.a" >&2 || blame $?
-exec cat "$work/handler"
+cat "$work/handler"

@@ -140,6 +140,7 @@ async function waitFor(build: Build, signal: AbortSignal | undefined): Promise<s
   const left = Promise.withResolvers<never>();
   const leave = (): void => left.reject(signal?.reason);
   signal?.addEventListener("abort", leave);
+  if (signal?.aborted === true) leave();
   try {
     return await (signal === undefined ? build.promise : Promise.race([build.promise, left.promise]));
   } finally {
