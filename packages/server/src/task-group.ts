@@ -14,7 +14,7 @@ export class TaskGroup {
   }
 
   /** Starts the work at once; `name` stands in the log and counts its failures. */
-  run(name: string, work: () => Promise<unknown> | unknown): void {
+  run(name: string, work: () => unknown): void {
     const task = this.#guard(name, work).finally(() => this.#running.delete(task));
     this.#running.add(task);
   }
@@ -33,7 +33,7 @@ export class TaskGroup {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  async #guard(name: string, work: () => Promise<unknown> | unknown): Promise<void> {
+  async #guard(name: string, work: () => unknown): Promise<void> {
     try {
       await work();
     } catch (error) {

@@ -36,7 +36,8 @@ async function runScheduler(site: Site, missed: string, ending: { failpoint: str
   const child = spawn(process.execPath, [MAIN, site.data, site.callsFile, missed, ...more], { stdio: ["ignore", "ignore", "inherit"] });
   const exited = once(child, "exit");
   const giveUp = setTimeout(() => child.kill("SIGTERM"), 20_000);
-  while ("calls" in ending && child.exitCode === null && readCalls(site).length < before + ending.calls) {
+  const wanted = "calls" in ending ? before + ending.calls : 0;
+  while (child.exitCode === null && readCalls(site).length < wanted) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   if ("calls" in ending) child.kill("SIGKILL");

@@ -172,7 +172,7 @@ test("what is good is taken", () => {
 /** Local fields of an instant, found in another way than the schedule finds them. */
 function localMinute(formatter: Intl.DateTimeFormat, atMs: number): number {
   const parts = new Map(formatter.formatToParts(atMs).map(({ type, value }) => [type, Number(value)]));
-  return Date.UTC(parts.get("year")!, parts.get("month")! - 1, parts.get("day")!, parts.get("hour")!, parts.get("minute")!);
+  return Date.UTC(parts.get("year")!, parts.get("month")! - 1, parts.get("day"), parts.get("hour"), parts.get("minute"));
 }
 
 interface Fields {

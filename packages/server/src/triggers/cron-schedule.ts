@@ -40,7 +40,7 @@ export function validateCronSchedule(schedule: string, timezone = "UTC"): string
 export function parseCronSchedule(schedule: string, timezone = "UTC"): CronSchedule {
   // `utcOffset: 0` is what `timezone: "UTC"` says, without formatting a date at every step: a tenth of the time.
   const cron = new Cron(schedule, { paused: true, utcOffset: 0, mode: MODE });
-  return new ZonedSchedule(cron, runsEveryHour(schedule), findZone(timezone));
+  return new ZonedSchedule(cron, namesEveryHour(schedule), findZone(timezone));
 }
 
 /** Parsed schedules take 80 KiB each, so that only those in use are kept. */
@@ -57,7 +57,7 @@ export function findCronSchedule(schedule: string, timezone: string): CronSchedu
   return found;
 }
 
-function runsEveryHour(schedule: string): boolean {
+function namesEveryHour(schedule: string): boolean {
   const hour = schedule.trim().split(/\s+/).at(-4);
   return /^@hourly$/i.test(schedule.trim()) || (hour !== undefined && /^(\*(\/1)?|0-23)$/.test(hour));
 }
