@@ -1,6 +1,7 @@
 import type { KsError } from "@kube-serverless/contracts";
 import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
-import type { Dispatcher, Slot } from "./dispatcher.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { Slot } from "./slots.ts";
 
 /** What became of a call's time, for headers and metrics; milliseconds. */
 export interface CallTimes {

@@ -5,8 +5,9 @@ import fc from "fast-check";
 import { ManualClock } from "../clock.ts";
 import type { RevisionRef } from "../instances/port.ts";
 import { Call, type CallReceiver } from "./call.ts";
-import { compileScalingPolicy, Dispatcher, type ScaleBounds } from "./dispatcher.ts";
+import { Dispatcher, type ScaleBounds } from "./dispatcher.ts";
 import { FakeProvider } from "./fake-replicas.ts";
+import { compileScalingPolicy } from "./function-scaler.ts";
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

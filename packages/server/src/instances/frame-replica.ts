@@ -1,9 +1,11 @@
 import type { Duplex } from "node:stream";
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import { FrameDecoder, FrameType, INITIAL_CREDIT_BYTES, MAX_BODY_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameDecoder, FrameType, parseMeta, ProtocolError } from "../protocol/frames.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
+import { DeadlineTimer } from "./deadline-timer.ts";
+import { cutPieces, RunningCall } from "./running-call.ts";
 import { parseErrorMeta, parseFailure, parseResponseMeta } from "./replica-meta.ts";
 
 /** A call that times out makes its replica prove within this time that its event loop still turns. */
@@ -45,35 +47,6 @@ export interface Specialisation {
   startMs: number;
 }
 
-class RunningCall implements CallHandle {
-  deadlineMs = Number.POSITIVE_INFINITY;
-  started = false;
-  hasHead = false;
-  /** Bytes of DATA that the replica may still send. */
-  receiveCredit = INITIAL_CREDIT_BYTES;
-  sendCredit = INITIAL_CREDIT_BYTES;
-  unsent: Buffer[] = [];
-  readonly sink: CallSink;
-  readonly timeoutMs: number;
-  readonly #stream: number;
-  readonly #replica: FrameReplica;
-
-  constructor(replica: FrameReplica, stream: number, sink: CallSink, timeoutMs: number) {
-    this.#replica = replica;
-    this.#stream = stream;
-    this.sink = sink;
-    this.timeoutMs = timeoutMs;
-  }
-
-  cancel(): void {
-    this.#replica.cancelCall(this.#stream);
-  }
-
-  credit(bytes: number): void {
-    this.#replica.creditCall(this.#stream, bytes);
-  }
-}
-
 /** The gateway's side of one replica, whatever carries its frames. Its frames are hostile input: what breaks a rule ends it. */
 export class FrameReplica implements Replica {
   readonly id: string;
@@ -92,8 +65,7 @@ export class FrameReplica implements Replica {
   #state: "starting" | "specialising" | "ready" | "ended" = "starting";
   #accepting = true;
   #nextStream = 1;
-  #deadlineTimer: Timer | undefined;
-  #deadlineTimerAtMs = Number.POSITIVE_INFINITY;
+  readonly #deadlines: DeadlineTimer<number, RunningCall>;
   #loadTimer: Timer | undefined;
   #pingTimer: Timer | undefined;
   #drainTimer: Timer | undefined;
@@ -111,6 +83,7 @@ export class FrameReplica implements Replica {
     this.revision = options.revision;
     this.#options = options;
     this.#clock = options.clock;
+    this.#deadlines = new DeadlineTimer(options.clock, this.#calls, (stream, call) => this.#timeOut(stream, call));
     this.ready = this.#readiness.promise;
     this.exited = this.#exit.promise;
     // A replica that nobody waits for may fail without being an unhandled rejection.
@@ -190,7 +163,8 @@ export class FrameReplica implements Replica {
     const wasReady = this.#state === "ready";
     this.#state = "ended";
     this.#accepting = false;
-    for (const timer of [this.#deadlineTimer, this.#loadTimer, this.#pingTimer, this.#drainTimer]) timer?.cancel();
+    this.#deadlines.cancel();
+    for (const timer of [this.#loadTimer, this.#pingTimer, this.#drainTimer]) timer?.cancel();
     this.#readiness.reject(why.error);
     this.#settleAll(why.error, wasReady || why.reason === "failed");
     this.#exit.resolve(why);
@@ -416,25 +390,7 @@ export class FrameReplica implements Replica {
     call.started = true;
     const nowMs = this.#clock.monotonicMs();
     call.deadlineMs = nowMs + call.timeoutMs;
-    if (call.deadlineMs < this.#deadlineTimerAtMs) this.#armDeadlines(call.deadlineMs, nowMs);
-  }
-
-  #armDeadlines(atMs: number, nowMs: number): void {
-    this.#deadlineTimer?.cancel();
-    this.#deadlineTimerAtMs = atMs;
-    this.#deadlineTimer = this.#clock.setTimer(atMs - nowMs, () => this.#checkDeadlines());
-  }
-
-  #checkDeadlines(): void {
-    this.#deadlineTimerAtMs = Number.POSITIVE_INFINITY;
-    const nowMs = this.#clock.monotonicMs();
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const [stream, call] of this.#calls) {
-      // A timer may fire up to a millisecond early.
-      if (call.deadlineMs <= nowMs + 1) this.#timeOut(stream, call);
-      else if (call.deadlineMs < nextMs) nextMs = call.deadlineMs;
-    }
-    if (nextMs !== Number.POSITIVE_INFINITY && this.#state === "ready") this.#armDeadlines(nextMs, nowMs);
+    this.#deadlines.note(call.deadlineMs, nowMs);
   }
 
   #timeOut(stream: number, call: RunningCall): void {
@@ -494,18 +450,4 @@ export class FrameReplica implements Replica {
       else call.sink.onNotStarted(error);
     }
   }
-}
-
-/** Pieces of at most 64 KiB; a body that fits is one piece. */
-function cutPieces(body: readonly Buffer[]): Buffer[] {
-  if (body.length === 0) return [];
-  if (body.length === 1 && body[0]!.length <= MAX_BODY_BYTES) return [body[0]!];
-  let total = 0;
-  for (const chunk of body) total += chunk.length;
-  if (total <= MAX_BODY_BYTES) return [Buffer.concat(body)];
-  const pieces: Buffer[] = [];
-  for (const chunk of body) {
-    for (let at = 0; at < chunk.length; at += MAX_BODY_BYTES) pieces.push(chunk.subarray(at, at + MAX_BODY_BYTES));
-  }
-  return pieces;
 }

@@ -7,7 +7,8 @@ import type { Readiness } from "../api/dependencies.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import type { Call } from "../dispatch/call.ts";
-import { compileScalingPolicy, Dispatcher } from "../dispatch/dispatcher.ts";
+import { Dispatcher } from "../dispatch/dispatcher.ts";
+import { compileScalingPolicy } from "../dispatch/function-scaler.ts";
 import { Fleet } from "../dispatch/fleet.ts";
 import { CodeCache } from "../functions/code-cache.ts";
 import { buildFailedError, Deployer } from "../functions/deployer.ts";
@@ -68,7 +69,12 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     dataFolder: config.dataFolder,
   });
 
-  const store = await createSqliteStore({ folder: config.dataFolder, modules: [EMBEDDED_QUEUE_MODULE], onFatal: machine.onFatal });
+  const store = await createSqliteStore({
+    folder: config.dataFolder,
+    modules: [EMBEDDED_QUEUE_MODULE],
+    onFatal: machine.onFatal,
+    ...(config.failpoint === undefined ? {} : { failpoint: config.failpoint }),
+  });
   const named = new Map(config.runtimePaths.map(({ runtime, path }) => [runtime, path]));
   const [sandbox, interpreters, toolchains] = await Promise.all([
     createSandbox({

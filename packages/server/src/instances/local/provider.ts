@@ -219,7 +219,7 @@ export class LocalProvider implements ReplicaProvider {
     const { artifactPath } = await go.build(revision, source, this.#entry(revision.spec.runtime));
     if (replica.ending) return replica.kill();
     const { pooled, room } = this.#claim(revision);
-    const claimed = pooled ?? (await this.#startInRoom(replica, await room!));
+    const claimed = pooled ?? (await this.#startInRoom(replica, await room));
     try {
       if (claimed.waiting.functionFolder === undefined) throw new KsError("INTERNAL", { message: "a Go replica without a folder" });
       await go.link(artifactPath, claimed.waiting.functionFolder);
