@@ -2,6 +2,7 @@
 
 const { isArray, jsonStringify, stringIndexOf, stringSlice, stringSplit } = require("./builtins.js");
 
+const MAX_TYPE_UNITS = 256;
 const MAX_MESSAGE_UNITS = 8_192;
 const MAX_STACK_UNITS = 16_384;
 
@@ -14,6 +15,7 @@ function describeError(thrown) {
     const described = isErrorLike(thrown)
       ? describeObject(thrown)
       : { type: typeNameOf(thrown), message: describeValue(thrown), stack: "" };
+    described.type = cut(described.type, MAX_TYPE_UNITS);
     described.message = cut(described.message, MAX_MESSAGE_UNITS);
     return described;
   } catch {

@@ -2,7 +2,17 @@
 
 const { AsyncLocalStorage } = require("node:async_hooks");
 const { Writable } = require("node:stream");
-const { bufferFrom, dateNow, isView, jsonStringify, nextTick, stringIndexOf, stringLastIndexOf, stringSlice } = require("./builtins.js");
+const {
+  bufferFrom,
+  dateNow,
+  isView,
+  jsonStringify,
+  nextTick,
+  stringIndexOf,
+  stringLastIndexOf,
+  stringSlice,
+  stringSplit,
+} = require("./builtins.js");
 const { MAX_BODY_BYTES, MAX_TEXT_UNITS, TYPE } = require("./frames.js");
 const { toBytes } = require("./response.js");
 
@@ -31,7 +41,7 @@ class OpenLine {
 class LogSource {
   constructor(stream, requestId) {
     this.stream = stream;
-    this.requestIdJson = requestId === undefined ? "" : `"requestId":${jsonStringify(requestId)},`;
+    this.requestId = requestId;
     this.stdout = null;
     this.stderr = null;
   }
@@ -45,7 +55,6 @@ class Log {
   #source = null;
   #name = "";
   #text = "";
-  #lines = 0;
   #dropped = 0;
 
   constructor(writer, transport) {
@@ -115,12 +124,10 @@ class Log {
       this.#source = source;
       this.#name = name;
       this.#text = lines;
-      this.#lines = 1;
       this.#writer.schedule();
       return;
     }
     this.#text += `\n${lines}`;
-    this.#lines += 1;
   }
 
   /** Writes the frame that is being gathered. */
@@ -128,23 +135,25 @@ class Log {
     if (this.#source === null) return;
     const source = this.#source;
     this.#source = null;
-    if (this.#isCongested(this.#lines)) return;
+    if (this.#drops(this.#text)) return;
     this.#writer.text(TYPE.LOG, source.stream, this.#meta(this.#name, source, ""), this.#text);
   }
 
   #frame(name, source, bytes, end, more) {
     this.flush();
-    if (this.#isCongested(1)) return;
+    if (this.#drops("")) return;
     this.#writer.bytes(TYPE.LOG, source.stream, this.#meta(name, source, more), bytes, 0, end);
   }
 
   #meta(name, source, more) {
-    return `{"stream":"${name}",${source.requestIdJson}"timeMs":${dateNow()}${more}}`;
+    const requestId = source.requestId === undefined ? "" : `"requestId":${jsonStringify(source.requestId)},`;
+    return `{"stream":"${name}",${requestId}"timeMs":${dateNow()}${more}}`;
   }
 
-  #isCongested(lines) {
+  /** True when these lines are not sent, as too much waits already. */
+  #drops(lines) {
     if (this.#transport.queuedBytes > MAX_QUEUED_BYTES) {
-      this.#dropped += lines;
+      this.#dropped += stringSplit(lines, "\n").length;
       return true;
     }
     this.reportDropped();

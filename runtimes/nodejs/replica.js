@@ -1,73 +1,20 @@
 "use strict";
 
-const { allocUnsafe, bytesSet, bytesSubarray, mapDelete, mapGet, mapSet, now, utf8Slice, bufferFrom, jsonStringify, byteLength } =
-  require("./builtins.js");
+const { jsonStringify, mapDelete, mapGet, mapSet, now, utf8Slice } = require("./builtins.js");
+const { AnswerWriter, elapsedMs } = require("./answer.js");
+const { Call, copyBytes } = require("./call.js");
 const { Context, buildFunctionFacts } = require("./context.js");
 const { applyEnvironment } = require("./environment.js");
-const { describeError } = require("./errors.js");
 const { buildEvent } = require("./event.js");
-const {
-  FrameParser,
-  FrameWriter,
-  MAX_BODY_BYTES,
-  MAX_META_BYTES,
-  MAX_TEXT_UNITS,
-  MORE,
-  ProtocolError,
-  TYPE,
-  WINDOW_BYTES,
-  parseMeta,
-  readUint32,
-} = require("./frames.js");
+const { FrameParser, FrameWriter, MORE, ProtocolError, TYPE, WINDOW_BYTES, parseMeta, readUint32 } = require("./frames.js");
 const { loadHandler } = require("./load.js");
-const { Log, LogSource, currentCall, setActiveLog } = require("./log.js");
-const { buildResponse } = require("./response.js");
-const { sendStream } = require("./stream.js");
-
-const MAX_REQUEST_BYTES = 6 * 1024 * 1024 + 64 * 1024;
-const MAX_RESPONSE_BYTES = 6 * 1024 * 1024;
-
-/** One call, from its CALL until the last frame of its answer. */
-class Call {
-  constructor(stream, meta) {
-    this.stream = stream;
-    this.meta = meta;
-    this.log = new LogSource(stream, meta.id);
-    this.startMs = 0;
-    this.answered = false;
-    this.cancelled = false;
-    /** The request body while it arrives in pieces: a list, and how many bytes they are. */
-    this.pieces = null;
-    this.received = 0;
-    this.uncredited = 0;
-    /** How many bytes of DATA may still be sent, and who waits for more. */
-    this.window = WINDOW_BYTES;
-    this.onCredit = null;
-    this.onCancel = null;
-    this.controller = null;
-  }
-
-  signal() {
-    if (this.controller === null) {
-      this.controller = new AbortController();
-      if (this.cancelled) this.controller.abort();
-    }
-    return this.controller.signal;
-  }
-
-  cancel() {
-    this.cancelled = true;
-    if (this.controller !== null) this.controller.abort();
-    if (this.onCancel !== null) this.onCancel();
-    if (this.onCredit !== null) this.onCredit();
-  }
-}
+const { Log, currentCall, setActiveLog } = require("./log.js");
 
 /** The life of a replica, from HELLO to its end, as frames see it. */
 class Replica {
-  #transport;
   #exit;
   #parser;
+  #answers;
   #calls = new Map();
   #inFlight = 0;
   #lastStream = 0;
@@ -83,10 +30,10 @@ class Replica {
    * @param exit ends the process with a code, once what was written is out
    */
   constructor(transport, exit) {
-    this.#transport = transport;
     this.#exit = exit;
     this.writer = new FrameWriter(transport);
     this.log = new Log(this.writer, transport);
+    this.#answers = new AnswerWriter(this.writer, this.log, (call) => this.#finish(call));
     this.writer.beforeFlush = () => this.log.flush();
     this.#parser = new FrameParser((kind, stream, bytes, metaStart, bodyStart, end) =>
       this.#onFrame(kind, stream, bytes, metaStart, bodyStart, end),
@@ -198,7 +145,7 @@ class Replica {
     mapSet(this.#calls, stream, call);
     if (more) {
       call.pieces = [];
-      this.#collect(call, bytes, start, end);
+      call.collect(bytes, start, end);
     } else {
       this.#begin(call, bytes, start, end);
     }
@@ -208,10 +155,9 @@ class Replica {
     const call = mapGet(this.#calls, stream);
     // A call that was refused, or is over, may have had data under way.
     if (call === undefined || call.pieces === null) return;
-    this.#collect(call, bytes, start, end);
+    call.collect(bytes, start, end);
     if (!more) {
-      const body = joinPieces(call.pieces, call.received);
-      call.pieces = null;
+      const body = call.takeBody();
       this.#begin(call, body, 0, body.length);
       return;
     }
@@ -220,12 +166,6 @@ class Replica {
       this.writer.uint32(TYPE.CREDIT, stream, call.uncredited);
       call.uncredited = 0;
     }
-  }
-
-  #collect(call, bytes, start, end) {
-    call.received += end - start;
-    if (call.received > MAX_REQUEST_BYTES) throw new ProtocolError(`a request body of more than ${MAX_REQUEST_BYTES} bytes`);
-    if (end > start) call.pieces[call.pieces.length] = copyBytes(bytes, start, end);
   }
 
   #onCredit(stream, bytes, start, end) {
@@ -264,8 +204,7 @@ class Replica {
       this.#waiting[this.#waiting.length] = { call, body: null };
       return;
     }
-    call.startMs = now();
-    this.#sendError(call, "INVALID_REQUEST", "InvalidRequest", "Invalid request body", "");
+    this.#answers.refuse(call);
   }
 
   /** Runs the handler; called with the call as the current one. */
@@ -281,10 +220,10 @@ class Replica {
         return;
       }
     } catch (error) {
-      this.#answerError(call, error);
+      this.#answers.fail(call, error);
       return;
     }
-    if (!takesCallback) this.#answer(call, result);
+    if (!takesCallback) this.#answers.answer(call, result);
   }
 
   async #settle(call, promise) {
@@ -292,140 +231,20 @@ class Replica {
     try {
       value = await promise;
     } catch (error) {
-      this.#answerError(call, error);
+      this.#answers.fail(call, error);
       return;
     }
-    this.#answer(call, value);
+    this.#answers.answer(call, value);
   }
 
   #onCallback(call, error, value) {
-    if (error === undefined || error === null) this.#answer(call, value);
-    else this.#answerError(call, error);
-  }
-
-  #answer(call, value) {
-    if (call.answered) return;
-    call.answered = true;
-    let response;
-    try {
-      response = buildResponse(value);
-    } catch (error) {
-      this.#sendFunctionError(call, error);
-      return;
-    }
-    if (response.kind === "stream") this.#sendStream(call, response);
-    else this.#send(call, response);
-  }
-
-  #answerError(call, error) {
-    if (call.answered) return;
-    call.answered = true;
-    this.#sendFunctionError(call, error);
-  }
-
-  #send(call, response) {
-    const meta = headMeta(call, response.kind, response.headers);
-    if (meta === null) {
-      this.#sendError(call, "FUNCTION_ERROR", "FunctionError", `the response's headers are longer than ${MAX_META_BYTES} bytes`, "");
-      return;
-    }
-    const { body } = response;
-    if (typeof body === "string" && body.length <= MAX_TEXT_UNITS) {
-      this.#endLog(call);
-      this.writer.text(response.status, call.stream, meta, body);
-      this.#finish(call);
-      return;
-    }
-    const size = typeof body === "string" ? (body.length > MAX_RESPONSE_BYTES ? body.length : byteLength(body)) : body.length;
-    if (size > MAX_RESPONSE_BYTES) {
-      const message = `The response has ${size} bytes, the limit is ${MAX_RESPONSE_BYTES}: return a stream instead`;
-      this.#sendError(call, "RESPONSE_TOO_LARGE", "ResponseTooLarge", message, "");
-      return;
-    }
-    this.#sendBytes(call, response.status, meta, typeof body === "string" ? bufferFrom(body, "utf8") : body);
-  }
-
-  #sendBytes(call, status, meta, bytes) {
-    const first = Math.min(bytes.length, MAX_BODY_BYTES);
-    const isWhole = first === bytes.length;
-    if (isWhole) this.#endLog(call);
-    this.writer.bytes(isWhole ? status : status | MORE, call.stream, meta, bytes, 0, first);
-    if (isWhole) {
-      this.#finish(call);
-      return;
-    }
-    let offset = first;
-    call.onCredit = () => {
-      if (call.cancelled) {
-        this.#abort(call, "the caller went away");
-        return;
-      }
-      while (offset < bytes.length && call.window > 0) {
-        const end = offset + Math.min(MAX_BODY_BYTES, call.window, bytes.length - offset);
-        call.window -= end - offset;
-        const isLast = end === bytes.length;
-        if (isLast) this.#endLog(call);
-        this.writer.bytes(isLast ? TYPE.DATA : TYPE.DATA | MORE, call.stream, "", bytes, offset, end);
-        offset = end;
-        if (isLast) this.#finish(call);
-      }
-    };
-    call.onCredit();
-  }
-
-  async #sendStream(call, response) {
-    const sink = {
-      begin: (kind, piece) => {
-        const meta = headMeta(call, kind, response.headers);
-        if (meta === null) throw new RangeError(`the response's headers are longer than ${MAX_META_BYTES} bytes`);
-        this.writer.bytes(response.status | MORE, call.stream, meta, piece, 0, piece.length);
-      },
-      data: (piece) => this.writer.bytes(TYPE.DATA | MORE, call.stream, "", piece, 0, piece.length),
-    };
-    const outcome = await sendStream(call, response.body, sink);
-    if (outcome.error !== undefined && !outcome.hasBegun) {
-      this.#sendFunctionError(call, outcome.error);
-    } else if (outcome.error !== undefined) {
-      this.#abort(call, describeError(outcome.error).message);
-    } else if (outcome.hasBegun) {
-      this.#endLog(call);
-      this.writer.text(TYPE.DATA, call.stream, "", "");
-      this.#finish(call);
-    } else {
-      this.#send(call, { status: response.status, headers: response.headers, kind: "text", body: "" });
-    }
-  }
-
-  #sendFunctionError(call, error) {
-    const { type, message, stack } = describeError(error);
-    this.#sendError(call, "FUNCTION_ERROR", type, message, stack);
-  }
-
-  #sendError(call, code, type, message, stack) {
-    const start = `{"code":"${code}","type":${jsonStringify(type)},"message":${jsonStringify(message)}`;
-    const end = `,"durationMs":${elapsedMs(call.startMs)}}`;
-    const whole = stack === "" ? start + end : `${start},"stack":${jsonStringify(stack)}${end}`;
-    this.#endLog(call);
-    this.writer.text(TYPE.ERROR, call.stream, byteLength(whole) <= MAX_META_BYTES ? whole : start + end, "");
-    this.#finish(call);
-  }
-
-  #abort(call, message) {
-    this.#endLog(call);
-    this.writer.text(TYPE.ABORT, call.stream, `{"message":${jsonStringify(message)}}`, "");
-    this.#finish(call);
-  }
-
-  /** What a call has printed goes out before the last frame of its answer. */
-  #endLog(call) {
-    this.log.endCall(call.log);
+    if (error === undefined || error === null) this.#answers.answer(call, value);
+    else this.#answers.fail(call, error);
   }
 
   #finish(call) {
     mapDelete(this.#calls, call.stream);
     this.#inFlight -= 1;
-    call.onCredit = null;
-    call.onCancel = null;
     if (this.#draining) this.#leaveWhenDrained();
   }
 
@@ -441,35 +260,6 @@ function invoke(replica, call, event) {
 
 function cancelCall(call) {
   call.cancel();
-}
-
-/** `meta` of a response's head, or null where its headers make it too long. */
-function headMeta(call, kind, headers) {
-  const durationMs = elapsedMs(call.startMs);
-  if (headers === "") return `{"kind":"${kind}","durationMs":${durationMs}}`;
-  const meta = `{"kind":"${kind}","headers":${headers},"durationMs":${durationMs}}`;
-  return meta.length > MAX_TEXT_UNITS && byteLength(meta) > MAX_META_BYTES ? null : meta;
-}
-
-/** Milliseconds with three decimals. */
-function elapsedMs(startMs) {
-  return Math.round((now() - startMs) * 1000) / 1000;
-}
-
-function copyBytes(bytes, start, end) {
-  const copy = allocUnsafe(end - start);
-  bytesSet(copy, bytesSubarray(bytes, start, end), 0);
-  return copy;
-}
-
-function joinPieces(pieces, length) {
-  const whole = allocUnsafe(length);
-  let offset = 0;
-  for (let i = 0; i < pieces.length; i += 1) {
-    bytesSet(whole, pieces[i], offset);
-    offset += pieces[i].length;
-  }
-  return whole;
 }
 
 module.exports = { Replica };

@@ -14,7 +14,7 @@ async function sendStream(call, body, sink) {
   let hasBegun = false;
   try {
     const iterator = iterate(body);
-    call.onCancel = () => stop(body, iterator);
+    call.onCancel = () => stopQuietly(body, iterator);
     for (;;) {
       if (call.cancelled) throw new FunctionError("the caller went away");
       const { value, done } = await iterator.next();
@@ -37,7 +37,7 @@ async function sendStream(call, body, sink) {
       }
     }
   } catch (error) {
-    stopQuietly(call);
+    if (call.onCancel !== null) call.onCancel();
     return { hasBegun, error: error ?? new FunctionError(`the stream failed with ${error}`) };
   }
 }
@@ -65,20 +65,14 @@ function waitForCredit(call) {
   });
 }
 
-/** Ends a stream whose caller is gone: a Readable at once, an iterator at its next yield. */
-function stop(body, iterator) {
-  if (typeof body.destroy === "function") body.destroy();
-  else if (typeof iterator.return === "function") Promise.resolve(iterator.return()).catch(ignore);
-}
-
-function stopQuietly(call) {
+/** Ends a stream whose caller is gone: a Readable at once, an iterator at its next yield. How it ends is its own matter. */
+async function stopQuietly(body, iterator) {
   try {
-    if (call.onCancel !== null) call.onCancel();
+    if (typeof body.destroy === "function") body.destroy();
+    else if (typeof iterator.return === "function") await iterator.return();
   } catch {
-    // It has failed already; how it ends is its own matter.
+    // Nobody waits for it any more.
   }
 }
-
-function ignore() {}
 
 module.exports = { sendStream };

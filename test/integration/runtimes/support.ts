@@ -209,6 +209,13 @@ export class Shim {
     };
   }
 
+  /** How many bytes of DATA a call has sent so far. */
+  dataBytes(stream: number): number {
+    return this.frames
+      .filter((frame) => frame.stream === stream && frame.kind === FrameType.DATA)
+      .reduce((sum, { body }) => sum + body.length, 0);
+  }
+
   /** The log so far, one entry a line, oldest first. */
   logLines(): { stream: unknown; requestId: unknown; truncated: unknown; text: string }[] {
     return this.frames
