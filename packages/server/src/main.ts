@@ -74,5 +74,6 @@ function stopOnSignals(stop: () => Promise<void>): void {
 
 main().catch((error: unknown) => {
   process.stderr.write(`${error instanceof KsError ? error.message : (error as Error).stack}\n`);
-  process.exitCode = 1;
+  // A start that failed half-way leaves parts running, which would keep the process and its data folder.
+  process.exit(1);
 });

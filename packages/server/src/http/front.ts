@@ -40,7 +40,7 @@ export class Front {
         // A machine without IPv6 has no ::1; the other addresses are enough then.
         const isMissing = ["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes((error as NodeJS.ErrnoException).code ?? "");
         if (isMissing && addresses.length > 0) continue;
-        throw error;
+        throw explainListenError(error as NodeJS.ErrnoException, host, port);
       }
       this.#servers.push(server);
       port = (server.address() as AddressInfo).port;
@@ -107,6 +107,16 @@ function listen(server: Server, host: string, port: number): Promise<void> {
       resolve();
     });
   });
+}
+
+/** What to do instead, where that is known, in one line. */
+function explainListenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const message = {
+    EADDRINUSE: `Port ${port} of ${host} is in use by another program: stop it, or choose another port with --port`,
+    EACCES: `Port ${port} of ${host} needs rights that this user lacks: choose one above 1023 with --port`,
+    EADDRNOTAVAIL: `This machine has no address ${host}: choose another with --host`,
+  }[error.code ?? ""];
+  return message === undefined ? error : new KsError("INTERNAL", { message, cause: error });
 }
 
 /** What the parser refused: malformed, too slow, or too large a head. */
