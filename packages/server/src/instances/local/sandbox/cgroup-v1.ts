@@ -1,4 +1,4 @@
-import { rmdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Cgroup,
@@ -10,6 +10,7 @@ import {
   makeFolder,
   readKey,
   readMiB,
+  tryRemove,
   writeIfThere,
   writeMiB,
 } from "./cgroup.ts";
@@ -27,7 +28,7 @@ export function createCgroupV1(own: { memory: string; pids?: string }, name: str
     parents,
     create: (id, limits) => createGroup(id, limits, memoryParent, pidsParent),
     close: () => {
-      for (const parent of parents) rmdirSync(parent);
+      for (const parent of parents) tryRemove(parent);
     },
   };
 }

@@ -1,4 +1,4 @@
-import { readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   type Cgroup,
@@ -11,6 +11,7 @@ import {
   readKey,
   readMiB,
   readText,
+  tryRemove,
   writeIfThere,
   writeMiB,
 } from "./cgroup.ts";
@@ -48,7 +49,7 @@ function prepare(candidate: string, own: { path: string; root: string }, name: s
   if (!passOn(candidate)) return undefined;
   const parent = makeFolder(join(candidate, name));
   if (passOn(parent)) return parent;
-  rmdirSync(parent);
+  tryRemove(parent);
   return undefined;
 }
 
@@ -79,7 +80,7 @@ function createDriver(parent: string): CgroupDriver {
     boundsProcesses: hasController(join(parent, "cgroup.subtree_control"), "pids"),
     parents: [parent],
     create: (id, limits) => createGroup(makeFolder(join(parent, id)), limits),
-    close: () => rmdirSync(parent),
+    close: () => void tryRemove(parent),
   };
 }
 

@@ -29,7 +29,7 @@ export interface CgroupDriver {
   /** The folders below which all its groups lie. */
   readonly parents: readonly string[];
   create(id: string, limits: CgroupLimits): Cgroup;
-  /** Removes the parents; every group must be gone. */
+  /** Removes the parents, as far as every group in them is gone. */
   close(): void;
 }
 
@@ -89,7 +89,7 @@ function listGroups(folder: string): string[] {
   }
 }
 
-function tryRemove(folder: string): boolean {
+export function tryRemove(folder: string): boolean {
   try {
     rmdirSync(folder);
     return true;

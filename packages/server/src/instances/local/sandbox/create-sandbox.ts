@@ -2,6 +2,7 @@ import { BubblewrapSandbox } from "./bubblewrap.ts";
 import type { LaunchPrograms } from "./bubblewrap-command.ts";
 import type { CgroupDriver } from "./cgroup.ts";
 import { createCgroups, reapCgroups } from "./create-cgroups.ts";
+import { isReachableByAll } from "./staging.ts";
 import { findProgram } from "./find-program.ts";
 import { closeInheritedDescriptors } from "./inherited-descriptors.ts";
 import { type CompiledSandboxOptions, compileSandboxOptions, type SandboxOptions } from "./options.ts";
@@ -21,45 +22,64 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   closeInheritedDescriptors();
   const abandoned = reapOwners(compiled.runtimeFolder);
   const owner = new OwnerRecord(compiled.runtimeFolder);
-  if (compiled.mode === "plain") return new PlainSandbox(owner);
+  if (compiled.mode === "plain") {
+    await reapCgroups(abandoned.cgroups, undefined);
+    return new PlainSandbox(owner);
+  }
   const cgroups = compiled.memory === "polled" ? undefined : createCgroups(owner.name);
   await reapCgroups(abandoned.cgroups, cgroups);
   const made = await createBubblewrap(compiled, owner, cgroups);
-  if (typeof made !== "string") return made;
+  if (made instanceof BubblewrapSandbox) return made;
   if (compiled.mode === "require") {
     owner.remove();
-    throw new Error(`The sandbox can't be had: ${made}. Start with --sandbox=auto to go on without it, or ${INSTALL_HINT}`);
+    throw new Error(`The sandbox can't be had: ${made.problem}. Start with --sandbox=auto to go on without it, or ${INSTALL_HINT}`);
   }
-  compiled.log.warn({ reason: made }, `functions run as plain processes, not isolated: ${INSTALL_HINT}`);
+  compiled.log.warn({ reason: made.problem }, `functions run as plain processes, not isolated: ${INSTALL_HINT}`);
   return new PlainSandbox(owner);
 }
 
-/** The sandbox that works, or why there is none. */
 async function createBubblewrap(
   options: CompiledSandboxOptions,
   owner: OwnerRecord,
   cgroups: CgroupDriver | undefined,
-): Promise<BubblewrapSandbox | string> {
+): Promise<BubblewrapSandbox | { problem: string }> {
   const programs = findPrograms();
   const architecture = process.arch;
-  if (programs === undefined) return "bwrap, nsenter, env or sh is not installed";
-  if (!isKnownArchitecture(architecture)) return `there is no system call filter for ${architecture}`;
+  if (programs === undefined) return { problem: "bwrap, nsenter, env or sh is not installed" };
+  if (!isKnownArchitecture(architecture)) return { problem: `there is no system call filter for ${architecture}` };
   const slots = options.runAsRoot ? new UidSlots(options.uidRange) : undefined;
+  if (slots !== undefined && !isReachableByAll(owner.folder)) {
+    return { problem: `other users can't enter the runtime folder ${options.runtimeFolder}, choose another one` };
+  }
+  if (cgroups !== undefined) owner.noteCgroups(cgroups.parents);
   const network = await createNetwork(options, owner, slots);
   const parts = { programs, architecture, owner, network, slots };
-  const bounded = new BubblewrapSandbox(options, { ...parts, cgroups });
-  const problem = await probe(bounded);
-  if (problem === undefined) {
-    if (cgroups !== undefined) owner.noteCgroups(cgroups.parents);
-    await bounded.removeUnusedStages(Date.now());
-    return bounded;
+  const made = await firstThatWorks(
+    [cgroups, ...(cgroups === undefined ? [] : [undefined])].map((bound) => new BubblewrapSandbox(options, { ...parts, cgroups: bound })),
+    options,
+  );
+  if (made instanceof BubblewrapSandbox) {
+    await made.removeUnusedStages(Date.now());
+    return made;
   }
-  if (cgroups === undefined) {
-    await network?.stop();
-    return problem;
+  await network?.stop();
+  cgroups?.close();
+  return made;
+}
+
+/** With control groups where they can be had, else without. */
+async function firstThatWorks(
+  candidates: readonly BubblewrapSandbox[],
+  options: CompiledSandboxOptions,
+): Promise<BubblewrapSandbox | { problem: string }> {
+  let problem = "";
+  for (const candidate of candidates) {
+    const found = await probe(candidate);
+    if (found === undefined) return candidate;
+    problem = found;
+    if (candidate.strength.memory !== "polled") options.log.warn({ reason: found }, "control groups can't be used");
   }
-  options.log.warn({ reason: problem }, "control groups can't be used: memory is polled");
-  return createBubblewrap({ ...options, memory: "polled" }, owner, undefined);
+  return { problem };
 }
 
 function isKnownArchitecture(name: string): name is SeccompArchitecture {
@@ -90,6 +110,7 @@ async function createNetwork(
     }
   }
   if (uid !== undefined) slots?.release(uid);
+  if (options.network === "host") return undefined;
   options.log.warn({}, "functions share the host's network, its loopback included: install passt or slirp4netns, and iproute2");
   return undefined;
 }

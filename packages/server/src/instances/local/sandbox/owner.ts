@@ -4,13 +4,13 @@ import { identify, isSameAlive, killQuietly, type ProcessIdentity } from "./proc
 
 const GROUP_PREFIX = "kube-serverless-";
 
-/** `<pid>-<start time>`, which no other process ever has. */
+/** `<pid>-<start time>`, which no other process ever has; a sandbox adds which of its process's it is. */
 export function nameOwner(identity: ProcessIdentity): string {
   return `${identity.pid}-${identity.startTime}`;
 }
 
 export function parseOwner(name: string): ProcessIdentity | undefined {
-  const [, pid, startTime] = /^(\d+)-(\d+)$/.exec(name) ?? [];
+  const [, pid, startTime] = /^(\d+)-(\d+)(?:-\d+)?$/.exec(name) ?? [];
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
 
@@ -27,12 +27,15 @@ export function isAbandonedCgroup(name: string): boolean {
 
 /** What a server leaves on disk while it lives, so that the next one can clean up after a SIGKILL. */
 export class OwnerRecord {
+  static #made = 0;
+
   readonly name: string;
   /** Its own, readable by every user, gone with it. */
   readonly folder: string;
 
   constructor(runtimeFolder: string) {
-    this.name = nameOwner(identify(process.pid) ?? { pid: process.pid, startTime: "0" });
+    OwnerRecord.#made += 1;
+    this.name = `${nameOwner(identify(process.pid) ?? { pid: process.pid, startTime: "0" })}-${OwnerRecord.#made}`;
     this.folder = join(runtimeFolder, "owners", this.name);
     mkdirSync(this.folder, { recursive: true });
     // Sandboxes run as others, who need to reach what is bound from here.

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Stats } from "node:fs";
 import { chmod, copyFile, link, lstat, mkdir, readdir, readlink, realpath, rename, rm, symlink, utimes } from "node:fs/promises";
+import { lstatSync, type Stats } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 export interface Staged {
@@ -53,7 +53,7 @@ export class Staging {
 
   async #provide(real: string, entries: readonly Entry[], key: string): Promise<Staged> {
     const target = join("/runtime", key, basename(real));
-    if (!this.#options.otherUsers || (await isReadableByAll(real, entries))) return { source: real, target };
+    if (!this.#options.otherUsers || isReadableByAll(real, entries)) return { source: real, target };
     const folder = join(this.#options.folder, key);
     if (!(await touch(folder))) await copyTree(real, entries, folder);
     return { source: join(folder, basename(real)), target };
@@ -87,12 +87,15 @@ function hashTree(real: string, entries: readonly Entry[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-async function isReadableByAll(real: string, entries: readonly Entry[]): Promise<boolean> {
+function isReadableByAll(real: string, entries: readonly Entry[]): boolean {
   if (entries.some(({ stats }) => !stats.isSymbolicLink() && !grants(stats, stats.isDirectory() ? 0o005 : 0o004))) return false;
-  for (let folder = dirname(real); folder !== "/"; folder = dirname(folder)) {
-    if (!grants(await lstat(folder), 0o001)) return false;
-  }
-  return true;
+  return isReachableByAll(dirname(real));
+}
+
+/** Whether every user may pass through the folder and all above it; each must be a real one, no link. */
+export function isReachableByAll(folder: string): boolean {
+  if (!grants(lstatSync(folder), 0o001)) return false;
+  return folder === "/" || isReachableByAll(dirname(folder));
 }
 
 function grants(stats: Stats, toOthers: number): boolean {
