@@ -32,7 +32,7 @@ class AnswerWriter {
       this.#sendFunctionError(call, error);
       return;
     }
-    if (response.kind === "stream") this.#sendStream(call, response);
+    if (response.kind === "stream") void this.#sendStream(call, response);
     else this.#send(call, response);
   }
 

@@ -12,8 +12,7 @@ const CODE = {
     "module.exports.handler = async (event, context) => { calls += 1; console.log('call', calls, event.method); " +
     "if (event.query.fail) throw new Error(inspect(event.query)); " +
     "return { statusCode: 200, headers: { 'x-calls': calls }, body: { echo: event.body, id: context.awsRequestId } }; };",
-  esm:
-    "import { inspect } from 'node:util';\n" + "export const handler = (event) => ({ message: inspect(event.body), at: import.meta.url });",
+  esm: "import { inspect } from 'node:util';\nexport const handler = (event) => ({ message: inspect(event.body), at: import.meta.url });",
 };
 
 /** Runs throw-away functions through everything that a first call needs, so that nothing is met for the first time then. */

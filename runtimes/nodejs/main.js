@@ -65,4 +65,4 @@ function stackOf(error) {
   }
 }
 
-main();
+void main();

@@ -92,7 +92,7 @@ class Replica {
       const loaded = loadHandler(meta, utf8Slice(bytes, codeStart, end));
       if (loaded instanceof Promise) {
         this.#waiting = [];
-        this.#finishLoading(loaded, startMs);
+        void this.#finishLoading(loaded, startMs);
       } else {
         this.#ready(loaded, startMs);
       }
@@ -216,7 +216,7 @@ class Replica {
     try {
       result = takesCallback ? handler(event, context, (error, value) => this.#onCallback(call, error, value)) : handler(event, context);
       if (result !== null && typeof result === "object" && typeof result.then === "function") {
-        this.#settle(call, result);
+        void this.#settle(call, result);
         return;
       }
     } catch (error) {
