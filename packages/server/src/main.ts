@@ -30,8 +30,12 @@ async function main(): Promise<void> {
   const { config } = result;
   armFailpoint(config.failpoint);
   // Loaded only now, so that help and wrong options answer at once.
-  const [{ pino }, { startStandalone }] = await Promise.all([import("pino"), import("./platform/standalone.ts")]);
-  const log = pino({ level: config.logLevel });
+  const [{ createServerLog }, { startStandalone }] = await Promise.all([
+    import("./telemetry/server-log.ts"),
+    import("./platform/standalone.ts"),
+  ]);
+  const log = await createServerLog({ level: config.logLevel, format: config.logFormat, isTerminal: process.stdout.isTTY });
+  for (const warning of result.warnings) log.warn(warning);
   const platform = await startStandalone(
     config,
     {
@@ -49,7 +53,7 @@ async function main(): Promise<void> {
   );
   const { facts } = platform;
   if (config.logFormat !== "json") process.stdout.write(formatBanner(facts));
-  log.info({ ...facts, addresses: facts.addresses.map((address) => formatAddress(address, facts.secure)) }, "listening");
+  log.info({ pid: process.pid, ...facts, addresses: facts.addresses.map((address) => formatAddress(address, facts.secure)) }, "listening");
   stopOnSignals(() => platform.stop());
 }
 

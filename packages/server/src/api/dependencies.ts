@@ -24,9 +24,9 @@ export interface ApiDependencies {
   logs: Pick<FunctionLogs, "query" | "follow">;
   queues: Pick<QueueDriver, "publish" | "stats">;
   runtimes(): readonly RuntimeInfo[];
-  readiness(): Readiness;
+  readiness(): Readiness | Promise<Readiness>;
   /** Prometheus text, in pieces. */
-  scrape(): Iterable<string>;
+  scrape(): Iterable<string> | Promise<Iterable<string>>;
   checkCron: CronCheck;
   clock: Clock;
   /** Told of what is a defect of the platform, with its cause. */

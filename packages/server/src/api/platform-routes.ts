@@ -7,13 +7,13 @@ import { buildDocsPage, DOCS_HEADERS } from "./docs-page.ts";
 export function addPlatformRoutes(app: FastifyInstance, dependencies: ApiDependencies, openApi: object): void {
   for (const prefix of ["", "/api/v1"]) {
     app.get(`${prefix}/health`, async () => ({ status: "healthy" }));
-    app.get(`${prefix}/ready`, async (request, reply) => answerReadiness(dependencies.readiness(), request, reply));
+    app.get(`${prefix}/ready`, async (request, reply) => answerReadiness(await dependencies.readiness(), request, reply));
   }
 
   app.get("/api/v1/runtimes", async () => dependencies.runtimes());
 
   app.get("/metrics", async (_request, reply) => {
-    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(Readable.from(dependencies.scrape()));
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(Readable.from(await dependencies.scrape()));
   });
 
   const document = JSON.stringify(openApi);

@@ -1,5 +1,6 @@
 import type { KsError } from "@kube-serverless/contracts";
 import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
+import type { CallTrace } from "../telemetry/call-trace.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { Slot } from "./slots.ts";
 
@@ -35,10 +36,14 @@ export class Call implements CallSink {
   /** How often it was given back by a replica that had not begun it. */
   returns = 0;
   durationMs = 0;
+  /** What the function answered. */
+  status: number | undefined;
   hasHead = false;
   ended = false;
   /** The caller has gone; what the handler still does counts as CLIENT_CLOSED. */
   abandoned = false;
+  /** Its spans, where calls are traced. */
+  trace: CallTrace | undefined;
   readonly #dispatcher: Dispatcher;
 
   constructor(
@@ -60,6 +65,7 @@ export class Call implements CallSink {
   onHead(head: ResponseHead, piece: Buffer, more: boolean): void {
     this.hasHead = true;
     this.durationMs = head.durationMs;
+    this.status = head.status;
     this.#dispatcher.noteHead(this);
     if (!more) this.#dispatcher.callEnded(this, undefined);
     if (!this.abandoned) this.receiver.onHead(this, head, piece, more);

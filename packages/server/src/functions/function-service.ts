@@ -21,6 +21,8 @@ export interface FunctionServiceOptions {
   runtimes(): readonly RuntimeInfo[];
   /** Triggers of a function have changed, or it is gone: cron and queues follow. */
   onTriggersChanged(): void;
+  /** ISO 8601, undefined before the first. */
+  lastInvocation(uid: string): string | undefined;
   /** A function is gone: its logs and counters may go. */
   onDeleted(uid: string): void;
 }
@@ -224,7 +226,7 @@ export class DefaultFunctionService implements FunctionService {
       stored: entry.stored,
       replicas: dispatcher?.replicas ?? 0,
       readyReplicas: dispatcher?.readyReplicas ?? 0,
-      lastInvocation: entry.lastInvocationMs === undefined ? undefined : new Date(entry.lastInvocationMs).toISOString(),
+      lastInvocation: this.#options.lastInvocation(entry.stored.uid),
     };
   }
 

@@ -6,7 +6,6 @@ import type { StoredFunction } from "../store/port.ts";
 /** A function in memory. Its dispatcher is made at its first call, as most functions are idle. */
 export class FunctionEntry {
   stored: StoredFunction;
-  lastInvocationMs: number | undefined;
   readonly #createDispatcher: (entry: FunctionEntry) => Dispatcher;
   #dispatcher: Dispatcher | undefined;
 
@@ -22,6 +21,11 @@ export class FunctionEntry {
 
   get existingDispatcher(): Dispatcher | undefined {
     return this.#dispatcher;
+  }
+
+  /** Of the serving revision, else of the one that is being built. */
+  get memoryMiB(): number {
+    return (this.stored.served ?? this.stored).spec.memory;
   }
 
   /** Handler time of the serving revision, else of the one that is being built. */

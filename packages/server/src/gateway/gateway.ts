@@ -7,6 +7,7 @@ import type { RequestGuard } from "../http/request-guard.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { parseTarget, type Target } from "../http/target.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
+import type { CallTracer } from "../telemetry/call-tracer.ts";
 import { Call, type CallReceiver } from "../dispatch/call.ts";
 import type { Forwarding } from "./forwarding.ts";
 import { InvokeReply, TriggerReply } from "./reply.ts";
@@ -46,26 +47,33 @@ export interface GatewayOptions {
   registry: FunctionRegistry;
   control: ControlHandler;
   forwarding: Forwarding;
-  /** `traceparent` for a call, and its span; undefined passes the caller's on. */
+  /** Undefined: calls are not traced, and the caller's `traceparent` is passed on as it is. */
+  tracer: CallTracer | undefined;
   onRequestError(error: KsError, requestId: string): void;
 }
 
 const PLATFORM_SEGMENTS: ReadonlySet<string> = new Set(RESERVED_SEGMENTS.filter((segment) => segment !== "fn"));
-/** Answered while draining, too. */
+/** Answered while starting and draining, too. */
 const PROBES: ReadonlySet<string> = new Set(["/health", "/ready", "/api/v1/health", "/api/v1/ready"]);
 
 /** The way of a request: who is asked for, may this come here, which function, its dispatcher, the reply. */
 export class Gateway {
   readonly #options: GatewayOptions;
-  #draining = false;
+  /** What all but probes are told while the server starts or drains. */
+  #closed: KsError | undefined = new KsError("NO_CAPACITY", { message: "The server is starting", retryAfterMs: 1000 });
 
   constructor(options: GatewayOptions) {
     this.#options = options;
   }
 
+  /** The functions are loaded: calls are let in. */
+  open(): void {
+    this.#closed = undefined;
+  }
+
   /** From now on new calls are answered 503 `DRAINING`. */
   drain(): void {
-    this.#draining = true;
+    this.#closed = new KsError("DRAINING", { retryAfterMs: 1000 });
   }
 
   /** hot */
@@ -89,7 +97,7 @@ export class Gateway {
     const host = guard.classifyHost(target.authority ?? head.host ?? "localhost");
     guard.checkOrigin(head.headers["origin"], head.headers["sec-fetch-site"]);
     if (req.headers.expect !== undefined && req.headers.expect.toLowerCase() !== "100-continue") throw new KsError("EXPECTATION_FAILED");
-    if (this.#draining && !PROBES.has(target.path)) throw new KsError("DRAINING", { retryAfterMs: 1000 });
+    if (this.#closed !== undefined && !PROBES.has(target.path)) throw this.#closed;
     if (host.kind === "function") return this.#routeHost(inbound, host.name);
     if (target.path === "*") throw new KsError("ROUTE_NOT_FOUND");
     const split = splitPath(target.path);
@@ -162,6 +170,9 @@ export class Gateway {
     const { entry } = invocation;
     const dispatcher = entry.dispatcher();
     this.#options.forwarding.apply(req, head);
+    const trace = this.#options.tracer?.begin(head.headers["traceparent"]);
+    if (trace !== undefined) head.headers["traceparent"] = trace.traceparent;
+    const traceparent = head.headers["traceparent"];
     const callHead = {
       id: requestId,
       method: invocation.method,
@@ -171,8 +182,10 @@ export class Gateway {
       ...(invocation.params === undefined ? undefined : { params: invocation.params }),
       trigger: invocation.trigger,
       timeoutMs: entry.timeoutMs,
+      ...(traceparent === undefined ? undefined : { traceparent }),
     };
     const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, inbound.arrivedAtMs);
+    call.trace = trace;
     res.on("close", () => {
       if (!res.writableFinished) call.abandon();
     });

@@ -24,6 +24,8 @@ export interface PrintedLines {
   timeMs: number;
   body: Buffer;
   truncated: boolean;
+  /** So many lines were lost here, as they came faster than they could leave; the body says so, too. */
+  dropped: number;
 }
 
 export interface FrameReplicaOptions {
@@ -298,13 +300,14 @@ export class FrameReplica implements Replica {
     const fields = parseMeta(meta);
     const stream = fields["stream"] === "stderr" ? "stderr" : "stdout";
     if (stream === "stderr") this.noteStderr(body.toString("utf8"));
-    const { requestId, timeMs } = fields;
+    const { requestId, timeMs, dropped } = fields;
     this.#options.onPrinted({
       stream,
       requestId: typeof requestId === "string" ? requestId.slice(0, 200) : undefined,
       timeMs: typeof timeMs === "number" && Number.isFinite(timeMs) && Math.abs(timeMs) < 8e15 ? timeMs : this.#clock.nowMs(),
       body,
       truncated: fields["truncated"] === true,
+      dropped: typeof dropped === "number" && dropped > 0 && dropped < 1e15 ? Math.floor(dropped) : 0,
     });
   }
 

@@ -14,6 +14,7 @@ export class FunctionOutput implements OutputSink {
 
   lines(replica: Replica, lines: PrintedLines): void {
     const source = describeSource(replica, lines.stream, lines.requestId ?? null);
+    if (lines.dropped > 0) return this.#appendDropped(replica, source, lines);
     this.#logs.appendLines(replica.revision.uid, source, lines.body, lines.timeMs, lines.truncated);
   }
 
@@ -22,6 +23,11 @@ export class FunctionOutput implements OutputSink {
     if (pipes === undefined) this.#pipes.set(replica, (pipes = {}));
     pipes[stream] ??= this.#logs.lineSink(replica.revision.uid, describeSource(replica, stream, null));
     pipes[stream].write(chunk);
+  }
+
+  #appendDropped(replica: Replica, source: LogSource, { timeMs, dropped }: PrintedLines): void {
+    const message = `${dropped} lines were dropped: the function printed faster than they could be kept`;
+    this.#logs.append(replica.revision.uid, { ...source, time: new Date(timeMs).toISOString(), message, dropped });
   }
 
   ended(replica: Replica): void {

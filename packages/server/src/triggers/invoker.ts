@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type ErrorCode, KsError, type TriggerInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import { Call, type CallReceiver } from "../dispatch/call.ts";
+import type { CallTracer } from "../telemetry/call-tracer.ts";
 import type { FunctionRegistry } from "../functions/registry.ts";
 
 /** A call that no HTTP caller waits for. */
@@ -19,16 +20,19 @@ export type TriggerResult = { ok: true } | { ok: false; code: ErrorCode; reason:
 export class TriggerInvoker {
   readonly #clock: Clock;
   readonly #registry: FunctionRegistry;
+  readonly #tracer: CallTracer | undefined;
 
-  constructor(clock: Clock, registry: FunctionRegistry) {
+  constructor(clock: Clock, registry: FunctionRegistry, tracer: CallTracer | undefined) {
     this.#clock = clock;
     this.#registry = registry;
+    this.#tracer = tracer;
   }
 
   invoke(uid: string, invocation: TriggerInvocation): Promise<TriggerResult> {
     const entry = this.#registry.byUid(uid);
     if (entry === undefined) return Promise.resolve(refused(new KsError("FUNCTION_NOT_FOUND"), false));
     return new Promise((resolve) => {
+      const trace = this.#tracer?.begin(invocation.headers["traceparent"]);
       const head = {
         id: randomUUID(),
         method: "POST",
@@ -37,11 +41,13 @@ export class TriggerInvoker {
         headers: invocation.headers,
         trigger: invocation.trigger,
         timeoutMs: entry.timeoutMs,
+        ...(trace === undefined ? undefined : { traceparent: trace.traceparent }),
       };
       const { body, signal } = invocation;
       const chunks = body.length === 0 ? [] : [body];
       const dispatcher = entry.dispatcher();
       const call = new Call(dispatcher, head, chunks, body.length, new Collector(resolve), this.#clock.monotonicMs());
+      call.trace = trace;
       const leave = (): void => {
         call.abandon();
         resolve(refused(new KsError("CLIENT_CLOSED"), call.slot !== undefined));

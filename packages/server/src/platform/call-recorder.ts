@@ -1,0 +1,60 @@
+import type { KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import type { Call } from "../dispatch/call.ts";
+import type { FunctionEntry } from "../functions/registry.ts";
+import type { MetricsRegistry } from "../metrics/registry.ts";
+import type { CallTracer } from "../telemetry/call-tracer.ts";
+
+/** Refused before it was admitted: shown under its code, no invocation. */
+const REFUSALS: ReadonlySet<string> = new Set(["OVERLOADED", "RATE_LIMITED", "BUDGET_EXCEEDED", "DRAINING"]);
+
+/** What is kept of a call that has ended: its counters, and its spans where somebody wants them. */
+export class CallRecorder {
+  readonly #clock: Clock;
+  readonly #metrics: MetricsRegistry;
+  readonly #tracer: CallTracer | undefined;
+
+  constructor(clock: Clock, metrics: MetricsRegistry, tracer: CallTracer | undefined) {
+    this.#clock = clock;
+    this.#metrics = metrics;
+    this.#tracer = tracer;
+  }
+
+  /** hot */
+  record(entry: FunctionEntry, call: Call, error: KsError | undefined): void {
+    const counters = this.#metrics.counters(entry.stored.uid);
+    const reached = call.slot !== undefined;
+    if (error !== undefined && !reached && REFUSALS.has(error.code)) counters.recordRefusal(error.code);
+    else counters.record(reached ? call.durationMs : -1, entry.memoryMiB, error?.code, this.#clock.nowMs());
+    if (call.times.cold) counters.recordColdStart(coldStartOf(call));
+    if (call.trace !== undefined) this.#trace(entry, call, error);
+  }
+
+  #trace(entry: FunctionEntry, call: Call, error: KsError | undefined): void {
+    const { head, times, trace } = call;
+    const endedAtMs = this.#clock.nowMs();
+    const cold = coldStartOf(call);
+    this.#tracer?.end(trace!, {
+      functionName: entry.stored.spec.name,
+      revision: times.revision,
+      requestId: head.id,
+      trigger: head.trigger,
+      method: head.method,
+      path: head.path,
+      arrivedAtMs: endedAtMs - (this.#clock.monotonicMs() - times.arrivedAtMs),
+      endedAtMs,
+      queueMs: call.slot === undefined ? undefined : cold.queueMs + cold.startMs + cold.loadMs,
+      cold: times.cold ? { startMs: cold.startMs, loadMs: cold.loadMs } : undefined,
+      handlerMs: call.durationMs,
+      status: call.status,
+      errorCode: error?.code,
+      ...(error === undefined ? {} : { errorMessage: error.message }),
+    });
+  }
+}
+
+/** The phases of a call's wait, one after the other: a call may be sent before its replica is ready. */
+function coldStartOf({ times }: Call): { queueMs: number; startMs: number; loadMs: number } {
+  const { arrivedAtMs, sentAtMs, startMs, loadMs } = times;
+  return { queueMs: Math.max(0, sentAtMs - arrivedAtMs), startMs, loadMs };
+}

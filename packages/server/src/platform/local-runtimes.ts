@@ -1,0 +1,79 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/options.ts";
+import { detectGo } from "../instances/local/go/go-toolchain.ts";
+import { LocalProvider, type OutputSink } from "../instances/local/provider.ts";
+import { buildCatalogue, DOCUMENTED_RUNTIMES } from "../instances/local/runtimes/catalogue.ts";
+import { detectInterpreters } from "../instances/local/runtimes/installed.ts";
+import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
+import { defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
+import type { Sandbox } from "../instances/local/sandbox/port.ts";
+import { startGo } from "./go.ts";
+import type { Machine } from "./machine.ts";
+
+export interface LocalRuntimes {
+  sandbox: Sandbox;
+  createProvider(parts: { output: OutputSink; reclaimIdle(): boolean }): LocalProvider;
+  stop(): Promise<void>;
+}
+
+/** What this machine runs functions with: the sandbox, and the runtimes that are installed. */
+export async function findLocalRuntimes(config: Config, machine: Machine, clock: Clock, log: Logger): Promise<LocalRuntimes> {
+  const runtimesFolder = join(machine.projectFolder, "runtimes");
+  const { isRoot, xdgRuntimeFolder, searchPath, projectFolder } = machine;
+  const named = new Map(config.runtimePaths.map(({ runtime, path }) => [runtime, path]));
+  const [sandbox, interpreters, toolchains] = await Promise.all([
+    createSandbox({
+      mode: config.sandbox,
+      network: config.sandboxNetwork,
+      uidRange: { first: config.uidRange.first, count: config.uidRange.last - config.uidRange.first + 1 },
+      runtimeFolder: defaultRuntimeFolder({ runAsRoot: isRoot, xdgRuntimeFolder, dataFolder: config.dataFolder }),
+      runAsRoot: isRoot,
+      log,
+    }),
+    detectInterpreters({ projectFolder, searchPath, named, os: process.platform, arch: process.arch }),
+    detectGo({ searchPath, named }),
+  ]);
+  const catalogue = buildCatalogue([...interpreters, ...toolchains], config.strictRuntimes);
+  logNearest(catalogue, log);
+  const { dataFolder, goCacheMiB: cacheMiB } = config;
+  const go = toolchains.length === 0 ? undefined : await startGo({ toolchains, sandbox, clock, runtimesFolder, dataFolder, cacheMiB, log });
+  return {
+    sandbox,
+    createProvider: ({ output, reclaimIdle }) =>
+      new LocalProvider({
+        clock,
+        sandbox,
+        catalogue,
+        runtimesFolder,
+        limits: { maxReplicas: config.maxReplicas, maxMemoryMiB: config.maxMemoryMiB },
+        pools: buildPools(config, catalogue),
+        output,
+        go: go?.support,
+        goReady: go?.ready ?? new Promise(() => undefined),
+        reclaimIdle,
+        onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a waiting replica did not start"),
+      }),
+    stop: async () => go?.stop(),
+  };
+}
+
+type Catalogue = ReturnType<typeof buildCatalogue>;
+
+/** Said once, as users may wonder why their function finds another version. */
+function logNearest(catalogue: Catalogue, log: Logger): void {
+  for (const { info } of catalogue.values()) {
+    if (info.available && !info.exact) log.info({ runtime: info.name, version: info.version }, "runtime runs on the nearest newer version");
+  }
+}
+
+/** What is kept waiting: the sizes that were said, and the default for the documented runtimes that are there. */
+function buildPools(config: Config, catalogue: Catalogue) {
+  const sizes = new Map<string, { runtime: string; memoryMiB: number; size: number }>();
+  for (const runtime of DOCUMENTED_RUNTIMES) sizes.set(`${runtime}@256`, { runtime, memoryMiB: 256, size: config.poolSize });
+  for (const { runtime, memoryMiB = 256, size } of config.pools) sizes.set(`${runtime}@${memoryMiB}`, { runtime, memoryMiB, size });
+  return [...sizes.values()]
+    .filter(({ runtime, size }) => size > 0 && catalogue.get(runtime)?.installed !== undefined)
+    .map(({ runtime, memoryMiB, size }) => ({ replicaClass: { runtime, memoryMiB, network: "outbound" as const }, size }));
+}

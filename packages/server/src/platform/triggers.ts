@@ -1,0 +1,74 @@
+import type { CronTrigger, QueueTrigger, Trigger } from "@kube-serverless/contracts";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.ts";
+import type { FunctionRegistry } from "../functions/registry.ts";
+import type { QueueDriver } from "../queue/port.ts";
+import type { CronStore, StoredFunction } from "../store/port.ts";
+import type { TaskGroup } from "../task-group.ts";
+import { CronScheduler } from "../triggers/cron.ts";
+import type { TriggerInvoker } from "../triggers/invoker.ts";
+import { QueueTriggers } from "../triggers/queue.ts";
+
+export interface TriggerParts {
+  registry: FunctionRegistry;
+  invoker: TriggerInvoker;
+  store: CronStore;
+  queues: QueueDriver;
+  clock: Clock;
+  tasks: TaskGroup;
+  log: Logger;
+}
+
+/** Cron and queue triggers of all functions, kept in step with what serves. */
+export class Triggers {
+  readonly #registry: FunctionRegistry;
+  readonly #cron: CronScheduler;
+  readonly #queues: QueueTriggers;
+  #started = false;
+
+  constructor({ registry, invoker, store, queues, clock, tasks, log }: TriggerParts) {
+    this.#registry = registry;
+    this.#cron = new CronScheduler({ store, clock, tasks, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
+    this.#queues = new QueueTriggers({ driver: queues, clock, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
+  }
+
+  /** After the functions are loaded. */
+  async start(): Promise<void> {
+    await this.#cron.start(this.#cronTriggers());
+    this.#queues.sync(this.#queueTriggers());
+    this.#started = true;
+  }
+
+  /** A function was made, changed or deleted. */
+  sync(): void {
+    if (!this.#started) return;
+    this.#cron.sync(this.#cronTriggers());
+    this.#queues.sync(this.#queueTriggers());
+  }
+
+  async stop(options: { deadlineMs: number }): Promise<void> {
+    this.#started = false;
+    await Promise.all([this.#cron.stop(options), this.#queues.stop(options)]);
+  }
+
+  #cronTriggers() {
+    return this.#configsOf<CronTrigger>("cron").map(({ stored, config }) => ({ uid: stored.uid, config, sinceMs: sinceMsOf(stored) }));
+  }
+
+  #queueTriggers() {
+    return this.#configsOf<QueueTrigger>("queue").map(({ stored, config }) => ({ uid: stored.uid, config }));
+  }
+
+  /** Of the serving revisions: a function without one is not called by itself. */
+  #configsOf<T extends Trigger>(type: T["type"]): { stored: StoredFunction; config: T["config"] }[] {
+    const found: { stored: StoredFunction; config: T["config"] }[] = [];
+    for (const { stored } of this.#registry.entries()) {
+      for (const trigger of stored.served?.spec.triggers ?? []) if (trigger.type === type) found.push({ stored, config: trigger.config });
+    }
+    return found;
+  }
+}
+
+function sinceMsOf({ status, createdAt }: StoredFunction): number {
+  return Date.parse(status.lastDeployment ?? createdAt);
+}
