@@ -19,7 +19,14 @@ export const BASE_ENVIRONMENT: Readonly<Record<string, string>> = {
 export function nodeFlags(memoryMiB: number): string[] {
   const oldSpaceMiB = Math.max(24, memoryMiB <= 512 ? Math.floor(memoryMiB * 0.625) : Math.floor(memoryMiB * 0.8));
   const semiSpaceMiB = memoryMiB <= 128 ? 1 : memoryMiB <= 512 ? 4 : 16;
-  return [`--max-old-space-size=${oldSpaceMiB}`, `--max-semi-space-size=${semiSpaceMiB}`, "--experimental-vm-modules", "--no-warnings"];
+  const flags = [
+    `--max-old-space-size=${oldSpaceMiB}`,
+    `--max-semi-space-size=${semiSpaceMiB}`,
+    "--experimental-vm-modules",
+    "--no-warnings",
+  ];
+  // One helper thread of V8 instead of four saves half a MiB of each waiting replica; large heaps collect faster with all.
+  return memoryMiB <= 512 ? [...flags, "--v8-pool-size=1"] : flags;
 }
 
 /** Makes files readable in the sandbox. */
