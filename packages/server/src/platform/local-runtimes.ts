@@ -5,6 +5,7 @@ import type { Config } from "../config/options.ts";
 import { detectGo } from "../instances/local/go/go-toolchain.ts";
 import { LocalProvider, type OutputSink } from "../instances/local/provider.ts";
 import { buildCatalogue, DOCUMENTED_RUNTIMES } from "../instances/local/runtimes/catalogue.ts";
+import { CompiledPython } from "../instances/local/runtimes/compiled-python.ts";
 import { detectInterpreters } from "../instances/local/runtimes/installed.ts";
 import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
 import { defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
@@ -39,6 +40,9 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   logNearest(catalogue, log);
   const { dataFolder, goCacheMiB: cacheMiB } = config;
   const go = toolchains.length === 0 ? undefined : await startGo({ toolchains, sandbox, clock, runtimesFolder, dataFolder, cacheMiB, log });
+  const python = new CompiledPython(join(runtimesFolder, "python"), join(dataFolder, "python"), (error) =>
+    log.warn({ err: error }, "Python's shim could not be compiled ahead; replicas start slower"),
+  );
   return {
     sandbox,
     createProvider: ({ output, reclaimIdle }) =>
@@ -50,6 +54,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         limits: { maxReplicas: config.maxReplicas, maxMemoryMiB: config.maxMemoryMiB },
         pools: buildPools(config, catalogue),
         output,
+        python,
         go: go?.support,
         goReady: go?.ready ?? new Promise(() => undefined),
         reclaimIdle,

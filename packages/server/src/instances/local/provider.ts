@@ -8,6 +8,7 @@ import { CapacityLedger, type CapacityLimits, type Reservation } from "./capacit
 import { describeExit } from "./describe-exit.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
 import type { CatalogueEntry } from "./runtimes/catalogue.ts";
+import type { CompiledPython } from "./runtimes/compiled-python.ts";
 import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "./runtimes/module-kind.ts";
 import type { Sandbox } from "./sandbox/port.ts";
@@ -48,6 +49,7 @@ export interface LocalProviderOptions {
   /** Waiting replicas by class. */
   pools: readonly { replicaClass: ReplicaClass; size: number }[];
   output: OutputSink;
+  python: CompiledPython;
   go: GoSupport | undefined;
   /** Resolves when Go's tools are there, and never while they cannot be made. */
   goReady: Promise<void>;
@@ -302,11 +304,11 @@ export class LocalProvider implements ReplicaProvider {
 
   async #plan(replicaClass: ReplicaClass, id: string): Promise<StartPlan & { functionFolder?: string }> {
     const entry = this.#entry(replicaClass.runtime);
-    const { sandbox, runtimesFolder } = this.#options;
+    const { sandbox, runtimesFolder, python } = this.#options;
     const stage = (source: string): Promise<{ source: string; target: string }> => sandbox.stage(source);
     const { language } = entry.info;
     if (language === "nodejs") return planNode(entry.installed, replicaClass.memoryMiB, join(runtimesFolder, "nodejs"), stage);
-    if (language === "python") return planPython(entry.installed, join(runtimesFolder, "python"), stage);
+    if (language === "python") return planPython(entry.installed, await python.get(entry.installed), stage);
     return this.#requireGo().planLauncher(id);
   }
 
