@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,6 +6,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 import { connect } from "amqplib";
 
 /** The script itself: Debian's /usr/sbin wrapper would change the user and write to the machine's log folder. */
@@ -27,6 +28,8 @@ export interface RabbitMq {
   shutDown(): Promise<void>;
   /** Starts it again on the same port and data. */
   start(): Promise<void>;
+  /** Runs `rabbitmqctl`; takes a second or two. */
+  control(...args: string[]): Promise<void>;
   /** Ends it and removes its folder. */
   dispose(): Promise<void>;
 }
@@ -114,6 +117,9 @@ async function launch(): Promise<RabbitMq> {
     start,
     kill: () => endProcess(server, "SIGKILL"),
     shutDown: () => endProcess(server, "SIGTERM"),
+    async control(...args) {
+      await promisify(execFile)("/usr/lib/rabbitmq/bin/rabbitmqctl", ["--node", nodeName, ...args], { env });
+    },
     async dispose() {
       await endProcess(server, "SIGKILL");
       await endProcess(epmd, "SIGKILL");

@@ -120,7 +120,7 @@ export class AmqpConsumer implements Consumer {
       return;
     }
     const read = readMessage(received);
-    const known = received.fields.redelivered ? this.#recent.find(read.message.messageId) : undefined;
+    const known = received.fields.redelivered ? this.#recent.find(read.publication) : undefined;
     if (known === undefined) return this.#begin(session, received, read);
     this.#runs.start(
       () => known.outcome,
@@ -140,7 +140,7 @@ export class AmqpConsumer implements Consumer {
       );
       return;
     }
-    this.#recent.remember(read.message.messageId, run);
+    this.#recent.remember(read.publication, run);
     this.#runs.start(
       (signal) => this.#subscription.handle({ ...read.message, attempt: read.attempt, redelivered: read.redelivered, signal }),
       (outcome) => {

@@ -5,11 +5,13 @@ import type { QueueMessage } from "../port.ts";
 /** Headers in which a copy of a message carries on the count that ended with the original. */
 const FAILURES = "x-ks-failures";
 const FIRST_FAILED_AT = "x-ks-first-failed-at";
-const COPY = "x-ks-copy";
+
+/** Differs in everything we publish, copies included: tells a message that comes again from its like. A `messageId` is the sender's, who may use it twice. */
+export const PUBLICATION = "x-ks-publication";
 
 /** What RabbitMQ adds by itself and what belongs to us: not the sender's, so neither shown nor copied. */
 const BOOKKEEPING = new RegExp(
-  `^(${FAILURES}|${FIRST_FAILED_AT}|${COPY}|x-delivery-count|x-acquired-count|x-death|x-(first|last)-death-.*)$`,
+  `^(${FAILURES}|${FIRST_FAILED_AT}|${PUBLICATION}|x-delivery-count|x-acquired-count|x-death|x-(first|last)-death-.*)$`,
 );
 
 /** Sender-selected distribution: in a copy it would send the message to those other queues once more. */
@@ -17,6 +19,8 @@ const ROUTING = new Set(["CC", "BCC"]);
 
 export interface ReceivedMessage {
   message: QueueMessage;
+  /** Undefined for what another program published. */
+  publication: string | undefined;
   attempt: number;
   redelivered: boolean;
   firstFailedAtMs: number | undefined;
@@ -46,8 +50,9 @@ export function readMessage(received: ConsumeMessage): ReceivedMessage {
   if (typeof contentType === "string" && contentType !== "") message.contentType = contentType;
   return {
     message,
+    publication: readId(table[PUBLICATION]),
     attempt: readCount(table["x-delivery-count"]) + failures + 1,
-    redelivered: fields.redelivered || table[COPY] !== undefined,
+    redelivered: fields.redelivered || table[FAILURES] !== undefined,
     firstFailedAtMs: typeof firstFailedAtMs === "number" ? firstFailedAtMs : undefined,
   };
 }
@@ -59,7 +64,6 @@ export function buildCopyProperties(
   count: { failures: number; firstFailedAtMs: number | undefined },
 ): PublishProperties {
   const headers = keptHeaders(received);
-  headers[COPY] = 1;
   headers[FAILURES] = count.failures;
   if (count.firstFailedAtMs !== undefined) headers[FIRST_FAILED_AT] = count.firstFailedAtMs;
   return { ...keptProperties(received), messageId, headers };

@@ -1,30 +1,44 @@
+import { randomUUID } from "node:crypto";
 import { KsError } from "@kube-serverless/contracts";
-import type { ChannelModel, ConfirmChannel, Message, Options } from "amqplib";
+import type { ChannelModel, ConfirmChannel } from "amqplib";
 import type { Clock } from "../../clock.ts";
 import { withLimit } from "../delivery-runs.ts";
 import type { AmqpLink } from "./link.ts";
+import { PUBLICATION, type PublishProperties } from "./message.ts";
 
 /** A restarting broker is back sooner, and a caller's patience ends later. */
 const CONNECTION_WAIT_MS = 2_000;
 
-interface Pending {
-  returned: boolean;
-}
+/** Far below RabbitMQ's 2,047 channels a connection. */
+const MAX_LANES = 500;
 
 export interface OutgoingMessage {
   queue: string;
   body: Buffer;
-  /** With `messageId`, by which a returned message is recognised. */
-  properties: Options.Publish & { messageId: string };
+  properties: PublishProperties;
 }
 
-/** Publishes to queues and knows what became of each message. */
+/** A channel for the messages of one queue. */
+interface Lane {
+  readonly model: ChannelModel;
+  readonly opened: Promise<ConfirmChannel>;
+  unconfirmed: number;
+  /** Until then it takes nothing, as a confirm is overdue. */
+  closedUntilMs: number;
+}
+
+/**
+ * Publishes to queues and knows what became of each message. Each queue has a channel of its own: one that has lost its
+ * leader holds up the channel of whoever publishes to it, and after some hundred messages the whole connection.
+ */
 export class ConfirmPublisher {
   readonly #link: AmqpLink;
   readonly #clock: Clock;
   readonly #confirmLimitMs: number;
-  readonly #pending = new Map<string, Set<Pending>>();
-  #channel: { model: ChannelModel; opened: Promise<ConfirmChannel> } | undefined;
+  /** Least recently used first. */
+  readonly #lanes = new Map<string, Lane>();
+  /** Publications that RabbitMQ returned, having no queue for them; their confirms follow. */
+  readonly #returned = new Set<string>();
 
   constructor(link: AmqpLink, clock: Clock, confirmLimitMs: number) {
     this.#link = link;
@@ -40,68 +54,67 @@ export class ConfirmPublisher {
     const model = await this.#link.waitForModel(CONNECTION_WAIT_MS);
     if (model === undefined) throw unavailable(`RabbitMQ is away (${this.#link.lastError}); try again later`);
     if (this.#link.blockedBy !== undefined) throw unavailable(`RabbitMQ takes no messages: ${this.#link.blockedBy}`);
+    const lane = this.#laneOf(model, message.queue);
+    if (this.#clock.monotonicMs() < lane.closedUntilMs) throw unavailable(`RabbitMQ does not confirm messages to ${message.queue}`);
     const late = (): never => {
+      lane.closedUntilMs = this.#clock.monotonicMs() + this.#confirmLimitMs;
       throw unavailable(`RabbitMQ did not confirm the message within ${this.#confirmLimitMs} ms; it may be stored all the same`);
     };
-    await withLimit(this.#clock, this.#confirmLimitMs, this.#send(model, message), late);
+    await withLimit(this.#clock, this.#confirmLimitMs, this.#send(lane, message), late);
   }
 
-  async #send(model: ChannelModel, message: OutgoingMessage): Promise<void> {
-    const key = pendingKey(message.queue, message.properties.messageId);
-    const pending: Pending = { returned: false };
+  async #send(lane: Lane, message: OutgoingMessage): Promise<void> {
+    const publication = randomUUID();
+    lane.unconfirmed += 1;
     try {
-      const channel = await this.#openChannel(model);
-      this.#remember(key, pending);
+      const channel = await lane.opened;
       await new Promise<void>((resolve, reject) => {
+        const headers = { ...message.properties.headers, [PUBLICATION]: publication };
         // Without `mandatory` RabbitMQ confirms a message to a queue that is not there, and drops it.
-        const options = { ...message.properties, mandatory: true, persistent: true };
+        const options = { ...message.properties, headers, mandatory: true, persistent: true };
         channel.publish("", message.queue, message.body, options, (error) => (error ? reject(error as Error) : resolve()));
       });
+      lane.closedUntilMs = 0;
     } catch (error) {
       throw unavailable(`RabbitMQ did not take the message: ${(error as Error).message}`, error);
     } finally {
-      this.#forget(key, pending);
+      lane.unconfirmed -= 1;
     }
-    if (pending.returned) throw new KsError("QUEUE_NOT_FOUND", { message: `Queue not found: ${message.queue}` });
+    if (this.#returned.delete(publication)) throw new KsError("QUEUE_NOT_FOUND", { message: `Queue not found: ${message.queue}` });
   }
 
-  /** Single-flight; a channel that closed is replaced at the next message. */
-  #openChannel(model: ChannelModel): Promise<ConfirmChannel> {
-    if (this.#channel?.model === model) return this.#channel.opened;
-    const slot = { model, opened: model.createConfirmChannel() };
+  /** Opened at a queue's first message, and anew after it closed. */
+  #laneOf(model: ChannelModel, queue: string): Lane {
+    const known = this.#lanes.get(queue);
+    const lane = known?.model === model ? known : this.#openLane(model, queue);
+    this.#lanes.delete(queue);
+    this.#lanes.set(queue, lane);
+    return lane;
+  }
+
+  #openLane(model: ChannelModel, queue: string): Lane {
+    if (this.#lanes.size >= MAX_LANES) this.#closeIdleLane();
+    const lane: Lane = { model, opened: model.createConfirmChannel(), unconfirmed: 0, closedUntilMs: 0 };
     const drop = (): void => {
-      if (this.#channel === slot) this.#channel = undefined;
+      if (this.#lanes.get(queue) === lane) this.#lanes.delete(queue);
     };
-    this.#channel = slot;
-    slot.opened.then((channel) => {
+    lane.opened.then((channel) => {
       // The confirms that are open are rejected by `close`; `error` only has to have a listener.
       channel.on("error", () => {});
       channel.on("close", drop);
-      channel.on("return", (returned) => this.#markReturned(returned));
+      channel.on("return", ({ properties }) => this.#returned.add(String(properties.headers?.[PUBLICATION])));
     }, drop);
-    return slot.opened;
+    return lane;
   }
 
-  /** RabbitMQ sends the return of a message before its confirm. */
-  #markReturned(message: Message): void {
-    const key = pendingKey(message.fields.routingKey, String(message.properties.messageId));
-    for (const pending of this.#pending.get(key) ?? []) pending.returned = true;
+  #closeIdleLane(): void {
+    for (const [queue, lane] of this.#lanes) {
+      if (lane.unconfirmed > 0) continue;
+      this.#lanes.delete(queue);
+      lane.opened.then((channel) => channel.close()).catch(() => {});
+      return;
+    }
   }
-
-  #remember(key: string, pending: Pending): void {
-    const same = this.#pending.get(key) ?? new Set();
-    this.#pending.set(key, same.add(pending));
-  }
-
-  #forget(key: string, pending: Pending): void {
-    const same = this.#pending.get(key);
-    same?.delete(pending);
-    if (same?.size === 0) this.#pending.delete(key);
-  }
-}
-
-function pendingKey(queue: string, messageId: string): string {
-  return `${queue}\n${messageId}`;
 }
 
 function unavailable(message: string, cause?: unknown): KsError {

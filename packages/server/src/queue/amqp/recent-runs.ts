@@ -12,21 +12,22 @@ export interface MessageRun {
 const KEPT = 1_000;
 
 /**
- * Remembers runs by message id. When a connection breaks, RabbitMQ delivers again what was not acked, or whose ack was
+ * Remembers runs by publication. When a connection breaks, RabbitMQ delivers again what was not acked, or whose ack was
  * lost on the way; a run that this process still has, or has just had, is joined instead of being repeated.
  */
 export class RecentRuns {
   readonly #runs = new Map<string, MessageRun>();
 
-  remember(messageId: string, run: MessageRun): void {
-    this.#runs.delete(messageId);
-    this.#runs.set(messageId, run);
+  remember(publication: string | undefined, run: MessageRun): void {
+    if (publication === undefined) return;
+    this.#runs.delete(publication);
+    this.#runs.set(publication, run);
     if (this.#runs.size <= KEPT) return;
     const [oldest] = this.#runs.keys();
     this.#runs.delete(oldest as string);
   }
 
-  find(messageId: string): MessageRun | undefined {
-    return this.#runs.get(messageId);
+  find(publication: string | undefined): MessageRun | undefined {
+    return publication === undefined ? undefined : this.#runs.get(publication);
   }
 }

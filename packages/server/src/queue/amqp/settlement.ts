@@ -42,15 +42,16 @@ export interface Unsettled {
  */
 export async function settle(unsettled: Unsettled, context: SettlementContext): Promise<void> {
   const { session, run, decision } = unsettled;
-  while (session.open && decision.kind !== "ack" && !run.copied) {
+  for (let first = true; session.open && decision.kind !== "ack" && !run.copied; first = false) {
     try {
-      await context.publisher.publish(await prepareCopy(unsettled, decision));
+      const direct = decision.kind === "retry" && !first;
+      await context.publisher.publish(direct ? buildCopy(unsettled, decision) : await prepareCopy(unsettled, decision));
       run.copied = true;
     } catch (error) {
       forgetMissingQueue(unsettled, error);
       const fields = { queue: unsettled.subscription.queue, decision: decision.kind, error: (error as Error).message };
       context.log.warn(fields, "cannot store the copy of a message, trying again");
-      await new Promise<void>((resolve) => void context.clock.setTimer(AGAIN_MS, resolve));
+      await wait(context.clock, first && decision.kind === "retry" ? Math.max(AGAIN_MS, decision.delayMs) : AGAIN_MS);
     }
   }
   ack(session, unsettled.received);
@@ -59,22 +60,28 @@ export async function settle(unsettled: Unsettled, context: SettlementContext): 
 async function prepareCopy(unsettled: Unsettled, decision: Exclude<DeliveryDecision, { kind: "ack" }>): Promise<OutgoingMessage> {
   const { session, subscription, received, messageId, run } = unsettled;
   const { queue } = subscription;
-  const body = received.content;
-  switch (decision.kind) {
-    case "retry": {
-      const retryQueue = await session.topology.ensureRetryQueue(queue, decision.delayMs);
-      return { queue: retryQueue, body, properties: buildCopyProperties(received, messageId, decision) };
-    }
-    case "dead": {
-      const deadQueue = await session.topology.ensureDeadQueue(queue);
-      return { queue: deadQueue, body, properties: buildDeadProperties(received, messageId, decision.headers) };
-    }
-    case "release": {
-      await session.topology.ensureQueue(subscription);
-      const count = { failures: run.attempt - 1, firstFailedAtMs: run.firstFailedAtMs };
-      return { queue, body, properties: buildCopyProperties(received, messageId, count) };
-    }
+  if (decision.kind === "retry") {
+    return { ...buildCopy(unsettled, decision), queue: await session.topology.ensureRetryQueue(queue, decision.delayMs) };
   }
+  if (decision.kind === "dead") {
+    const deadQueue = await session.topology.ensureDeadQueue(queue);
+    return { queue: deadQueue, body: received.content, properties: buildDeadProperties(received, messageId, decision.headers) };
+  }
+  await session.topology.ensureQueue(subscription);
+  return buildCopy(unsettled, { failures: run.attempt - 1, firstFailedAtMs: run.firstFailedAtMs });
+}
+
+/**
+ * A copy for the end of its own queue: where a release belongs, and where a retry goes after it has waited here, when its
+ * retry queue cannot be used: RabbitMQ may forbid us to declare it, or may have lost its leader.
+ */
+function buildCopy(unsettled: Unsettled, count: { failures: number; firstFailedAtMs: number | undefined }): OutgoingMessage {
+  const { subscription, received, messageId } = unsettled;
+  return { queue: subscription.queue, body: received.content, properties: buildCopyProperties(received, messageId, count) };
+}
+
+function wait(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.setTimer(delayMs, resolve));
 }
 
 /** The queue of the copy was deleted behind our back: the next try declares it again. */
