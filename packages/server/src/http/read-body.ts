@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { KsError } from "@kube-serverless/contracts";
 
 /** A body makes no progress for so long: 408. */
@@ -66,25 +66,24 @@ function tooLarge(limitBytes: number, bytes: number | undefined): KsError {
 }
 
 /**
- * Reads what is left of a request that was answered early and throws it away, then closes the connection. A client that is still
- * writing would see a reset instead of the answer if it were closed at once.
+ * Reads what is left of a request that was answered early and throws it away; the connection then serves the next request. Beyond
+ * the bounds it is closed. A client that is still writing would see a reset instead of the answer if it were closed at once.
  */
-export function discardRest(req: IncomingMessage, res: ServerResponse): void {
+export function discardRest(req: IncomingMessage): void {
   if (req.complete || req.destroyed) return;
   const { socket } = req;
   let bytes = 0;
   const timer = setTimeout(() => socket.destroy(), MAX_DISCARD_MS);
-  const close = (): void => {
+  const forget = (): void => {
     clearTimeout(timer);
-    if (res.writableFinished) socket.end();
-    else res.once("finish", () => socket.end());
+    socket.off("close", forget);
   };
   req.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes > MAX_DISCARD_BYTES) socket.destroy();
   });
-  req.once("end", close);
+  req.once("end", forget);
   // Once it is answered, a request is not told that its connection closed.
-  socket.once("close", () => clearTimeout(timer));
+  socket.once("close", forget);
   req.resume();
 }

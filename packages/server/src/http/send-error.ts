@@ -42,5 +42,5 @@ export function sendError(
   if (error.code === "DRAINING" || error.code === "REQUEST_TIMEOUT") headers.push("Connection", "close");
   res.writeHead(error.status, headers);
   res.end(body);
-  discardRest(req, res);
+  discardRest(req);
 }
