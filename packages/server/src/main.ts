@@ -52,9 +52,9 @@ async function main(): Promise<void> {
     log,
   );
   const { facts } = platform;
+  stopOnSignals(() => platform.stop());
   if (config.logFormat !== "json") process.stdout.write(formatBanner(facts));
   log.info({ pid: process.pid, ...facts, addresses: facts.addresses.map((address) => formatAddress(address, facts.secure)) }, "listening");
-  stopOnSignals(() => platform.stop());
 }
 
 /** `npm start` hands Ctrl-C on twice within a millisecond, so only a second signal more than a second later leaves at once. */
