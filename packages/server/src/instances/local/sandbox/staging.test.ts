@@ -45,8 +45,7 @@ describe("staging", () => {
   });
 
   test("what everyone can read is bound where it lies", async () => {
-    chmodSync(root, 0o755);
-    chmodSync(join(root, "kit/bin/run"), 0o755);
+    for (const path of ["", "kit", "kit/bin", "kit/bin/run"]) chmodSync(join(root, path), 0o755);
     const { source } = await new Staging({ folder, otherUsers: true }).stage(join(root, "kit/bin/run"));
     assert.equal(source, join(root, "kit/bin/run"));
   });

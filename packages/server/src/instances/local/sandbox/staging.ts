@@ -108,8 +108,8 @@ async function copyTree(real: string, entries: readonly Entry[], folder: string)
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished, { recursive: true });
   for (const entry of entries) await copyEntry(join(real, entry.path), join(unfinished, basename(real), entry.path), entry.stats);
-  await chmod(unfinished, 0o755);
-  await chmod(dirname(unfinished), 0o755);
+  const stage = dirname(unfinished);
+  for (const made of [unfinished, stage, dirname(stage)]) await chmod(made, 0o755);
   try {
     await rename(unfinished, folder);
   } catch (error) {

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Who a function is inside, whatever its uid outside. */
@@ -37,10 +37,13 @@ export interface SystemFiles {
 
 /** Writes the few files of /etc that are ours, and composes what of the system is seen inside. */
 export function createSystemFiles(folder: string, outboundNameservers: Nameservers): SystemFiles {
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  mkdirSync(folder, { recursive: true });
+  // Whatever the server's umask: others are to read these.
+  chmodSync(folder, 0o755);
   const write = (name: string, text: string) => {
     const path = join(folder, name);
-    writeFileSync(path, text, { mode: 0o644 });
+    writeFileSync(path, text);
+    chmodSync(path, 0o644);
     return path;
   };
   const generated = Object.entries(GENERATED).flatMap(([name, text]) => ["--ro-bind", write(name, text), `/etc/${name}`]);
