@@ -46,7 +46,7 @@ class Workload {
         async ({ messageId, attempt, headers }) => {
           this.highestAttempt = Math.max(this.highestAttempt, attempt);
           await pause(2);
-          if (headers["kind"] === "poison" || (headers["kind"] === "flaky" && attempt === 1)) return fail(String(headers["kind"]));
+          if (headers["kind"] === "poison" || (headers["kind"] === "flaky" && attempt === 1)) return fail(headers["kind"]);
           this.done.add(messageId);
           return ACK;
         },

@@ -83,6 +83,20 @@ export function testQueueDriver(name: string, createHarness: () => Promise<Queue
       assert.equal(await driver.stats(queue), undefined);
     });
 
+    test("what no broker could take is refused, saying why", async () => {
+      const queue = await declared("limits");
+      const codeOf = (target: string, overrides: object): Promise<unknown> =>
+        driver
+          .publish(target, { ...textMessage("x"), ...overrides })
+          .catch((error: unknown) => (error instanceof KsError ? error.code : error));
+      assert.equal(await codeOf("q".repeat(256), {}), "QUEUE_NOT_FOUND");
+      assert.equal(await driver.stats("q".repeat(256)), undefined);
+      assert.equal(await codeOf(queue, { contentType: "c".repeat(256) }), "BAD_REQUEST");
+      assert.equal(await codeOf(queue, { messageId: "i".repeat(256) }), "BAD_REQUEST");
+      assert.equal(await codeOf(queue, { headers: { ["h".repeat(256)]: "" } }), "BAD_REQUEST");
+      assert.equal((await driver.stats(queue))?.ready, 0);
+    });
+
     test("stats count what waits, what is in flight and what is dead", async () => {
       const queue = await declared("stats");
       assert.deepEqual(await driver.stats(queue), { ready: 0, unacked: 0, dead: 0 });

@@ -106,7 +106,7 @@ export class QueueTriggers {
       queue: config.queue,
       concurrency: config.concurrency ?? DEFAULT_QUEUE_CONCURRENCY,
       maxAttempts: config.maxAttempts ?? DEFAULT_MAX_ATTEMPTS,
-      handle: (delivery) => this.#handle(uid, config, delivery, AbortSignal.any([stopping.signal, delivery.signal])),
+      handle: (delivery) => this.#handle(uid, config, delivery, stopping.signal),
     };
     if (config.exchange !== undefined) subscription.exchange = config.exchange;
     if (config.routingKey !== undefined) subscription.routingKey = config.routingKey;
@@ -128,17 +128,18 @@ export class QueueTriggers {
    * Calls the function until the message has reached it. A function that cannot take it (no place, deploying, draining)
    * is no failure of the message: it is held and tried again, which keeps its place in line and counts no attempt.
    */
-  async #handle(uid: string, config: QueueTrigger["config"], delivery: Delivery, giveBack: AbortSignal): Promise<DeliveryOutcome> {
+  async #handle(uid: string, config: QueueTrigger["config"], delivery: Delivery, stopping: AbortSignal): Promise<DeliveryOutcome> {
     const { clock, invoke } = this.#options;
     const invocation = buildInvocation(config, delivery);
     const startedMs = clock.monotonicMs();
+    const isOver = (): boolean => stopping.aborted || delivery.signal.aborted;
     for (let waitMs = HOLD_FIRST_MS; ; waitMs = Math.min(waitMs * 2, HOLD_MAX_MS)) {
       const result = await invoke(uid, invocation);
       const next = decideAfterInvocation(result);
       if (next !== "hold") return next;
-      if (giveBack.aborted || clock.monotonicMs() - startedMs >= HOLD_LIMIT_MS) return { kind: "release" };
-      await pause(clock, waitMs, giveBack);
-      if (giveBack.aborted) return { kind: "release" };
+      if (isOver() || clock.monotonicMs() - startedMs >= HOLD_LIMIT_MS) return { kind: "release" };
+      await pause(clock, waitMs, stopping);
+      if (isOver()) return { kind: "release" };
     }
   }
 }

@@ -2,6 +2,7 @@ import { KsError } from "@kube-serverless/contracts";
 import type { ChannelModel } from "amqplib";
 import { type Clock, systemClock } from "../../clock.ts";
 import { withLimit } from "../delivery-runs.ts";
+import { checkPublication, isQueueName } from "../limits.ts";
 import { type QueueLog, silentLog } from "../log.ts";
 import type { Consumer, QueueDriver, QueueMessage, QueueStats, Subscription } from "../port.ts";
 import { DEFAULT_RETRY_POLICY, deadQueueOf, retryDelays, type RetryPolicy } from "../retry.ts";
@@ -59,12 +60,15 @@ class AmqpQueues implements QueueDriver {
     return this.#ask((topology) => topology.ensureQueue(queue));
   }
 
-  publish(queue: string, message: QueueMessage): Promise<void> {
-    return this.#publisher.publish({ queue, body: message.body, properties: buildProperties(message) });
+  async publish(queue: string, message: QueueMessage): Promise<void> {
+    checkPublication(queue, message);
+    await this.#publisher.publish({ queue, body: message.body, properties: buildProperties(message) });
   }
 
-  stats(queue: string): Promise<QueueStats | undefined> {
-    return this.#ask(async (topology) => {
+  /** Asks queue by queue, so a message that moves meanwhile may be counted twice or not at all. */
+  async stats(queue: string): Promise<QueueStats | undefined> {
+    if (!isQueueName(deadQueueOf(queue))) return undefined;
+    return await this.#ask(async (topology) => {
       const ready = await topology.count(queue);
       if (ready === undefined) return undefined;
       const delays = retryDelays(ATTEMPTS_WITH_ALL_DELAYS, this.#options.retryPolicy);

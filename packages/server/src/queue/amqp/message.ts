@@ -101,7 +101,7 @@ function readHeaders(table: Record<string, unknown>, contentEncoding: unknown): 
 function readHeaderValue(value: unknown): string {
   if (typeof value === "string") return value;
   if (Buffer.isBuffer(value)) return value.toString("base64");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return JSON.stringify(value) ?? "";
 }
 
 function readId(id: unknown): string | undefined {

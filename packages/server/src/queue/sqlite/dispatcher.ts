@@ -94,20 +94,24 @@ export class QueueDispatcher {
     const { messages, nextDueAtMs } = await this.#source.claim(limit);
     if (messages.length === limit) this.#dirty = true;
     if (nextDueAtMs !== null) this.wakeAt(nextDueAtMs);
-    await Promise.all(messages.map((message) => this.#handOver(message)));
+    const left = messages.filter((message) => !this.#handOver(message));
+    await Promise.all(left.map((message) => this.#source.release(message)));
   }
 
   #freePlaces(): number {
     return this.#consumers.reduce((sum, consumer) => sum + consumer.freePlaces, 0);
   }
 
-  #handOver(message: ClaimedMessage): Promise<void> | undefined {
+  /** False when those that had a place have stopped meanwhile. */
+  #handOver(message: ClaimedMessage): boolean {
     const count = this.#consumers.length;
     for (let turn = 0; turn < count; turn++) {
       const consumer = this.#consumers[this.#next++ % count] as EmbeddedConsumer;
-      if (consumer.freePlaces > 0) return void consumer.receive(message);
+      if (consumer.freePlaces === 0) continue;
+      consumer.receive(message);
+      return true;
     }
-    return this.#source.release(message);
+    return false;
   }
 
   #cancelTimer(): void {

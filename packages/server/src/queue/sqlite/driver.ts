@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "../../clock.ts";
 import type { SqliteClient } from "../../store/sqlite/client.ts";
 import { exactBytes } from "../../store/sqlite/module.ts";
 import { withLimit } from "../delivery-runs.ts";
+import { checkPublication } from "../limits.ts";
 import { type QueueLog, silentLog } from "../log.ts";
 import type { Consumer, QueueDriver, QueueMessage, QueueStats, Subscription } from "../port.ts";
 import { DEFAULT_RETRY_POLICY, deadQueueOf, type DeliveryDecision, type RetryPolicy } from "../retry.ts";
@@ -61,6 +62,7 @@ class EmbeddedQueues implements QueueDriver {
   }
 
   async publish(queue: string, message: QueueMessage): Promise<void> {
+    checkPublication(queue, message);
     const { messageId, contentType, headers, body } = message;
     const args: PublishArgs = { queue, messageId, contentType, headers, body: exactBytes(body) };
     await this.#client.run("queue.publish", args);
