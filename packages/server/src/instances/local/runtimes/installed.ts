@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { access, constants, realpath } from "node:fs/promises";
+import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { Language } from "@kube-serverless/contracts";
@@ -32,23 +32,30 @@ export interface DetectOptions {
 
 /** Every Node.js and Python that can be found, each once. Go's toolchains are found by go/. */
 export async function detectInterpreters(options: DetectOptions): Promise<InstalledVersion[]> {
-  const found = await Promise.all([...nodeCandidates(options).map(probeNode), ...pythonCandidates(options).map(probePython)]);
+  const found = await Promise.all([
+    ...packagedNodes(options).map(readPackagedNode),
+    ...nodeCandidates(options).map(probeNode),
+    ...pythonCandidates(options).map(probePython),
+  ]);
   const byProgram = new Map<string, InstalledVersion>();
   for (const version of found) if (version !== undefined && !byProgram.has(version.program)) byProgram.set(version.program, version);
   return [...byProgram.values()];
 }
 
-function nodeCandidates({ projectFolder, searchPath, named, os, arch }: DetectOptions): string[] {
-  const packaged = [`nodejs18-${os}-${arch}`, `node-${os}-${arch}`].map((name) => join(projectFolder, "node_modules", name, "bin", "node"));
+function packagedNodes({ projectFolder, os, arch }: DetectOptions): string[] {
+  return [`nodejs18-${os}-${arch}`, `node-${os}-${arch}`].map((name) => join(projectFolder, "node_modules", name));
+}
+
+function nodeCandidates({ searchPath, named }: DetectOptions): string[] {
   const chosen = [...named].filter(([name]) => name.startsWith("nodejs")).map(([, path]) => path);
-  return [...chosen, ...packaged, process.execPath, ...searchPath.map((folder) => join(folder, "node"))];
+  return [...chosen, process.execPath, ...searchPath.map((folder) => join(folder, "node"))];
 }
 
 function pythonCandidates({ searchPath, named }: DetectOptions): string[] {
   const chosen = [...named].filter(([name]) => name.startsWith("python")).map(([, path]) => path);
   const programs = ["python3", ...[9, 10, 11, 12, 13, 14].map((minor) => `python3.${minor}`)];
-  const folders = [...new Set(["/usr/bin", "/usr/local/bin", ...searchPath])];
-  return [...chosen, ...folders.flatMap((folder) => programs.map((program) => join(folder, program)))];
+  const folders = ["/usr/bin", "/usr/local/bin", ...searchPath];
+  return [...new Set([...chosen, ...folders.flatMap((folder) => programs.map((program) => join(folder, program)))])];
 }
 
 async function isProgram(path: string): Promise<boolean> {
@@ -68,8 +75,19 @@ async function probe(path: string, args: string[]): Promise<string | undefined> 
   }
 }
 
+/** A package's version is that of its binary, so it need not be started to know. */
+async function readPackagedNode(folder: string): Promise<InstalledVersion | undefined> {
+  const program = join(folder, "bin", "node");
+  if (!(await isProgram(program))) return undefined;
+  const { version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string };
+  return describeNode(program, `v${version}`);
+}
+
 async function probeNode(path: string): Promise<InstalledVersion | undefined> {
-  const output = path === process.execPath ? process.version : await probe(path, ["--version"]);
+  return describeNode(path, path === process.execPath ? process.version : await probe(path, ["--version"]));
+}
+
+async function describeNode(path: string, output: string | undefined): Promise<InstalledVersion | undefined> {
   const match = output?.match(/^v((\d+)\.\d+\.\d+)$/);
   if (match == null) return undefined;
   const program = await realpath(path);
