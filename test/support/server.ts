@@ -7,10 +7,15 @@ import { fileURLToPath } from "node:url";
 
 export const projectFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
+/** As `npm start` has it: half of a start is compiling. */
+const compileCache = join(projectFolder, "node_modules/.cache/node");
+
 export interface ServerOptions {
   /** Flags beyond port, data folder and log format. */
   flags?: readonly string[];
   environment?: Readonly<Record<string, string>>;
+  /** Runs the server, as `setpriv` does. */
+  prefix?: readonly string[];
   /** Kept after `stop`; a new one, removed at the end, when absent. */
   dataFolder?: string;
 }
@@ -75,14 +80,16 @@ function awaitExit(child: ChildProcess): Promise<{ code: number | null; signal: 
 /** Starts a server and resolves once it listens. @throws with what it printed when it ends before */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const dataFolder = options.dataFolder ?? mkdtempSync(join(tmpdir(), "kube-serverless-test-"));
+  const [command, ...before] = [...(options.prefix ?? []), process.execPath] as [string, ...string[]];
   const child = spawn(
-    process.execPath,
+    command,
     [
+      ...before,
       "--disable-warning=ExperimentalWarning",
       join(projectFolder, "packages/server/src/main.ts"),
       ...["--port", "0", "--data-dir", dataFolder, "--log-format", "json", ...(options.flags ?? [])],
     ],
-    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.environment } },
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NODE_COMPILE_CACHE: compileCache, ...options.environment } },
   );
   const log: ServerLogLine[] = [];
   let stderr = "";

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { checkQueueName, KsError } from "@kube-serverless/contracts";
 import type { FastifyInstance } from "fastify";
+import { failpoint } from "../failpoint.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { MAX_MESSAGE_BYTES, readWholeBody } from "./request-body.ts";
 
@@ -29,6 +30,7 @@ export function addQueueRoutes(app: FastifyInstance, { queues }: ApiDependencies
     const contentType = request.headers["content-type"];
     const headers = pickMessageHeaders(request.headers);
     await queues.publish(queue, { messageId, body, headers, ...(contentType === undefined ? {} : { contentType }) });
+    failpoint("queue.after-publish");
     void reply.code(202);
     return { messageId };
   });

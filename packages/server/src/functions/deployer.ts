@@ -1,5 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
+import { failpoint } from "../failpoint.ts";
 import type { CodeSource, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { CodeCache } from "./code-cache.ts";
@@ -184,7 +185,9 @@ export class Deployer {
   /** False when a newer spec has come meanwhile, or the store is away: then it is tried again. */
   async #commit(entry: FunctionEntry, build: Build, stored: StoredFunction): Promise<boolean> {
     try {
+      failpoint("build.before-commit");
       await this.#options.store.putFunction(stored);
+      failpoint("build.after-commit");
     } catch (error) {
       if (!build.cancelled) {
         for (const replica of build.replicas) replica.kill();

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
+import { failpoint } from "../failpoint.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { CodeCache } from "./code-cache.ts";
@@ -96,6 +97,7 @@ export class DefaultFunctionService implements FunctionService {
     } finally {
       this.#creating.delete(spec.name);
     }
+    failpoint("deploy.after-commit");
     this.#options.codeCache.set(uid, 1, spec.code);
     this.#options.registry.add(entry);
     this.#options.deployer.build(entry);
@@ -176,6 +178,7 @@ export class DefaultFunctionService implements FunctionService {
       this.#options.deployer.resume(entry);
       throw error;
     }
+    failpoint("update.after-commit");
     entry.stored = stored;
     registry.syncRoutes(entry);
   }
@@ -191,11 +194,13 @@ export class DefaultFunctionService implements FunctionService {
       this.#options.deployer.resume(entry);
       throw error;
     }
+    failpoint("delete.after-commit");
     this.#options.registry.remove(entry);
     this.#options.onTriggersChanged();
     const ended = this.#end(entry);
     this.#deleting.set(name, ended);
     await ended;
+    failpoint("delete.before-reply");
     this.#deleting.delete(name);
   }
 

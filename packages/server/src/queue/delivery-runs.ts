@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { failpoint } from "../failpoint.ts";
 import type { DeliveryOutcome } from "./port.ts";
 
 interface Run {
@@ -25,7 +26,7 @@ export class DeliveryRuns {
   /** Runs `handle` and then `settle`, which must not reject, with its outcome; a throw counts as failure, and a run that is given back ends as `release`. */
   start(handle: (signal: AbortSignal) => Promise<DeliveryOutcome>, settle: (outcome: DeliveryOutcome) => Promise<void>): void {
     const abort = new AbortController();
-    const run: Run = { abort, done: this.#outcome(handle, abort.signal).then(settle) };
+    const run: Run = { abort, done: this.#run(handle, settle, abort.signal) };
     this.#runs.add(run);
     run.done = run.done.finally(() => {
       this.#runs.delete(run);
@@ -38,6 +39,17 @@ export class DeliveryRuns {
     if (await this.#settled(deadlineMs)) return;
     for (const run of this.#runs) run.abort.abort();
     await this.#settled(graceMs);
+  }
+
+  async #run(
+    handle: (signal: AbortSignal) => Promise<DeliveryOutcome>,
+    settle: (outcome: DeliveryOutcome) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const outcome = await this.#outcome(handle, signal);
+    failpoint("queue.before-settle");
+    await settle(outcome);
+    failpoint("queue.after-settle");
   }
 
   async #outcome(handle: (signal: AbortSignal) => Promise<DeliveryOutcome>, signal: AbortSignal): Promise<DeliveryOutcome> {
