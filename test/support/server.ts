@@ -80,7 +80,7 @@ function awaitExit(child: ChildProcess): Promise<{ code: number | null; signal: 
 /** Starts a server and resolves once it listens. @throws with what it printed when it ends before */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const dataFolder = options.dataFolder ?? mkdtempSync(join(tmpdir(), "kube-serverless-test-"));
-  const [command, ...before] = [...(options.prefix ?? []), process.execPath] as [string, ...string[]];
+  const [command = process.execPath, ...before] = [...(options.prefix ?? []), process.execPath];
   const child = spawn(
     command,
     [
