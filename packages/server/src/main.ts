@@ -28,6 +28,8 @@ async function main(): Promise<void> {
     return;
   }
   const { config } = result;
+  // Sandboxes run as other users, who must reach what is made for them; what is private says so itself.
+  process.umask(0o022);
   armFailpoint(config.failpoint);
   // Loaded only now, so that help and wrong options answer at once.
   const [{ createServerLog }, { startStandalone }] = await Promise.all([

@@ -8,7 +8,7 @@ import { buildCatalogue, DOCUMENTED_RUNTIMES } from "../instances/local/runtimes
 import { CompiledPython } from "../instances/local/runtimes/compiled-python.ts";
 import { detectInterpreters } from "../instances/local/runtimes/installed.ts";
 import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
-import { defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
+import { defaultCacheFolder, defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
 import type { Sandbox } from "../instances/local/sandbox/port.ts";
 import { startGo } from "./go.ts";
 import type { Machine } from "./machine.ts";
@@ -30,6 +30,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
       network: config.sandboxNetwork,
       uidRange: { first: config.uidRange.first, count: config.uidRange.last - config.uidRange.first + 1 },
       runtimeFolder: defaultRuntimeFolder({ runAsRoot: isRoot, xdgRuntimeFolder, dataFolder: config.dataFolder }),
+      cacheFolder: defaultCacheFolder({ runAsRoot: isRoot, dataFolder: config.dataFolder }),
       runAsRoot: isRoot,
       log,
     }),

@@ -110,6 +110,7 @@ export class BubblewrapProcess implements SandboxedProcess {
     const exit: SandboxExit = signal === null ? readExitCode(code) : { code: null, signal };
     const outOfMemory = this.#readOutOfMemory(exit);
     if (outOfMemory !== undefined) exit.outOfMemory = outOfMemory;
+    exit.peakMiB = this.#peakMiB();
     await this.#options.release();
     return exit;
   }
@@ -130,7 +131,11 @@ export class BubblewrapProcess implements SandboxedProcess {
     const { cgroup, memoryMiB } = this.#options;
     const isHit = cgroup === undefined ? this.#memory?.exceeded === true : cgroup.oomKills() > 0 && exit.signal === "SIGKILL";
     if (!isHit) return undefined;
-    return { limitMiB: memoryMiB, peakMiB: Math.ceil(cgroup?.peakMiB() ?? this.#memory?.peakMiB ?? memoryMiB) };
+    return { limitMiB: memoryMiB, peakMiB: this.#peakMiB() };
+  }
+
+  #peakMiB(): number {
+    return Math.ceil(this.#options.cgroup?.peakMiB() ?? this.#memory?.peakMiB ?? this.#options.memoryMiB);
   }
 }
 

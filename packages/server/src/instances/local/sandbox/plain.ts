@@ -75,7 +75,8 @@ export class PlainSandbox implements Sandbox {
       killGroup(child.pid, known);
     }
     const exit: SandboxExit = { code, signal };
-    if (memory.exceeded) exit.outOfMemory = { limitMiB, peakMiB: Math.ceil(memory.peakMiB) };
+    exit.peakMiB = Math.ceil(memory.peakMiB);
+    if (memory.exceeded) exit.outOfMemory = { limitMiB, peakMiB: exit.peakMiB };
     return exit;
   }
 }
