@@ -128,7 +128,8 @@ export class FrameReplica implements Replica {
     const early = this.#early;
     this.#early = [];
     for (const send of early) send();
-    this.#writer?.flush();
+    // The first call is given within this turn, so that it leaves in the same write.
+    process.nextTick(() => this.#writer?.flush());
   }
 
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
