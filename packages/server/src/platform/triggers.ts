@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { FunctionRegistry } from "../functions/registry.ts";
 import type { QueueDriver } from "../queue/port.ts";
-import type { CronStore, StoredFunction } from "../store/port.ts";
+import type { CronStore, SpecWithoutCode, StoredFunction } from "../store/port.ts";
 import type { TaskGroup } from "../task-group.ts";
 import { CronScheduler } from "../triggers/cron.ts";
 import type { TriggerInvoker } from "../triggers/invoker.ts";
@@ -24,10 +24,15 @@ export class Triggers {
   readonly #registry: FunctionRegistry;
   readonly #cron: CronScheduler;
   readonly #queues: QueueTriggers;
+  readonly #driver: QueueDriver;
+  readonly #tasks: TaskGroup;
+  readonly #declared = new Set<string>();
   #started = false;
 
   constructor({ registry, invoker, store, queues, clock, tasks, log }: TriggerParts) {
     this.#registry = registry;
+    this.#driver = queues;
+    this.#tasks = tasks;
     this.#cron = new CronScheduler({ store, clock, tasks, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
     this.#queues = new QueueTriggers({ driver: queues, clock, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
   }
@@ -35,15 +40,15 @@ export class Triggers {
   /** After the functions are loaded. */
   async start(): Promise<void> {
     await this.#cron.start(this.#cronTriggers());
-    this.#queues.sync(this.#queueTriggers());
     this.#started = true;
+    this.#syncQueues();
   }
 
   /** A function was made, changed or deleted. */
   sync(): void {
     if (!this.#started) return;
     this.#cron.sync(this.#cronTriggers());
-    this.#queues.sync(this.#queueTriggers());
+    this.#syncQueues();
   }
 
   async stop(options: { deadlineMs: number }): Promise<void> {
@@ -51,22 +56,52 @@ export class Triggers {
     await Promise.all([this.#cron.stop(options), this.#queues.stop(options)]);
   }
 
-  #cronTriggers() {
-    return this.#configsOf<CronTrigger>("cron").map(({ stored, config }) => ({ uid: stored.uid, config, sinceMs: sinceMsOf(stored) }));
+  #syncQueues(): void {
+    for (const { config } of this.#configsOf<QueueTrigger>("queue", ({ spec }) => spec)) this.#declare(config);
+    this.#queues.sync(this.#queueTriggers());
   }
 
-  #queueTriggers() {
-    return this.#configsOf<QueueTrigger>("queue").map(({ stored, config }) => ({ uid: stored.uid, config }));
+  /** A queue can be published to as soon as a function names it, before that function serves. */
+  #declare({ queue, exchange, routingKey }: QueueTrigger["config"]): void {
+    const key = JSON.stringify([queue, exchange, routingKey]);
+    if (this.#declared.has(key)) return;
+    this.#declared.add(key);
+    const declaration = { queue, ...(exchange === undefined ? {} : { exchange }), ...(routingKey === undefined ? {} : { routingKey }) };
+    this.#tasks.run("declare queue", () =>
+      this.#driver.declare(declaration).catch((error: unknown) => {
+        this.#declared.delete(key);
+        throw error;
+      }),
+    );
   }
 
   /** Of the serving revisions: a function without one is not called by itself. */
-  #configsOf<T extends Trigger>(type: T["type"]): { stored: StoredFunction; config: T["config"] }[] {
+  #cronTriggers() {
+    return this.#configsOf<CronTrigger>("cron", servedSpec).map(({ stored, config }) => ({
+      uid: stored.uid,
+      config,
+      sinceMs: sinceMsOf(stored),
+    }));
+  }
+
+  #queueTriggers() {
+    return this.#configsOf<QueueTrigger>("queue", servedSpec).map(({ stored, config }) => ({ uid: stored.uid, config }));
+  }
+
+  #configsOf<T extends Trigger>(
+    type: T["type"],
+    specOf: (stored: StoredFunction) => SpecWithoutCode | undefined,
+  ): { stored: StoredFunction; config: T["config"] }[] {
     const found: { stored: StoredFunction; config: T["config"] }[] = [];
     for (const { stored } of this.#registry.entries()) {
-      for (const trigger of stored.served?.spec.triggers ?? []) if (trigger.type === type) found.push({ stored, config: trigger.config });
+      for (const trigger of specOf(stored)?.triggers ?? []) if (trigger.type === type) found.push({ stored, config: trigger.config });
     }
     return found;
   }
+}
+
+function servedSpec({ served }: StoredFunction): SpecWithoutCode | undefined {
+  return served?.spec;
 }
 
 function sinceMsOf({ status, createdAt }: StoredFunction): number {
