@@ -237,9 +237,11 @@ function isTransient(error: unknown): boolean {
 
 function describeFailure(cause: unknown): { reason: string; message: string } {
   const error = cause instanceof KsError ? cause : new KsError("INTERNAL", { cause });
-  const details = error.details as { reason?: unknown; message?: unknown } | undefined;
+  const details = error.details as { reason?: unknown; message?: unknown; stderr?: unknown } | undefined;
   if (typeof details?.reason === "string" && typeof details.message === "string")
     return { reason: details.reason, message: details.message };
   const reason = error.code === "FUNCTION_OUT_OF_MEMORY" ? "OutOfMemory" : error.code === "FUNCTION_CRASHED" ? "Crashed" : "Internal";
-  return { reason, message: `${reason}: ${error.message}` };
+  // A process that ends while it loads has said why at best there.
+  const printed = typeof details?.stderr === "string" ? `; it printed: ${details.stderr}` : "";
+  return { reason, message: `${reason}: ${error.message}${printed}` };
 }
