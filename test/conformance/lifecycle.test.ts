@@ -115,16 +115,16 @@ describe("updating", { concurrency: 4 }, () => {
 
   test("fails no call while versions follow each other", async () => {
     const name = await platform.deploy(version(0));
-    let stop = false;
+    const watch = { stop: false };
     const answers: number[] = [];
     const callers = Array.from({ length: 4 }, async () => {
-      while (!stop) answers.push((await platform.invoke(name)).status);
+      while (!watch.stop) answers.push((await platform.invoke(name)).status);
     });
     for (let number = 1; number <= 4; number++) {
       await platform.put(name, version(number));
       await platform.settled(name);
     }
-    stop = true;
+    watch.stop = true;
     await Promise.all(callers);
     assert.deepEqual([...new Set(answers)], [200]);
     await serves(name, 4);
