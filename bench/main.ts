@@ -1,0 +1,104 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type BenchContext, createBenchFolder } from "./context.ts";
+import { compareWithGoals, findFailedAssertions } from "./goals.ts";
+import { MissingToolError } from "./load/wrk.ts";
+import { describeMachine } from "./machine.ts";
+import { type BenchOptions, HELP, OptionError, parseOptions } from "./options.ts";
+import { measureBursts } from "./parts/burst.ts";
+import { measureFirstCalls } from "./parts/first-calls.ts";
+import { measureRegistered } from "./parts/registered.ts";
+import { measureThroughput, type Scenario } from "./parts/throughput.ts";
+import { Progress } from "./progress.ts";
+import { CHART_FILE, renderChart, renderReport } from "./report/report.ts";
+import { formatFigure } from "./report/table.ts";
+import type { BenchResults } from "./results.ts";
+import { NoisyMachineError, QuietKeeper } from "./system/foreign-load.ts";
+
+const projectFolder = join(import.meta.dirname, "..");
+
+const STANDARD_SCENARIO: Scenario = { connections: 32, bodyBytes: 32 };
+const SCENARIOS: readonly Scenario[] = [
+  { connections: 1, bodyBytes: 32 },
+  STANDARD_SCENARIO,
+  { connections: 128, bodyBytes: 32 },
+  { connections: 32, bodyBytes: 4096 },
+  { connections: 32, bodyBytes: 65_536 },
+];
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv, join(projectFolder, "docs/performance"));
+  if (options === undefined) return void process.stdout.write(HELP);
+  const progress = new Progress(process.stderr);
+  const machine = await describeMachine();
+  const context: BenchContext = {
+    progress,
+    quiet: new QuietKeeper({
+      limit: options.foreignLimit,
+      waitMs: options.quietWaitMs,
+      allowNoise: options.allowNoise,
+      onWaiting: (load) => progress.step(`others use ${Math.round(load * 100)} % of a core; waiting until it is less`),
+    }),
+    environment: { PATH: process.env["PATH"], HOME: process.env["HOME"], LANG: "C.UTF-8" },
+    folder: createBenchFolder(),
+  };
+  const results: BenchResults = {
+    command: ["npm run bench", ...(argv.length === 0 ? [] : ["--", ...argv])].join(" "),
+    machine,
+    foreignLimit: options.foreignLimit,
+    allowNoise: options.allowNoise,
+  };
+  await measure(context, options, results);
+  progress.end();
+  write(results, options.outputFolder);
+  if (options.assert) assertGoals(results);
+}
+
+async function measure(context: BenchContext, options: BenchOptions, results: BenchResults): Promise<void> {
+  const { parts, rounds, seconds, samples, misses } = options;
+  if (parts.includes("throughput")) {
+    const scenarios = options.quick ? [STANDARD_SCENARIO] : SCENARIOS;
+    results.throughput = await measureThroughput(context, { scenarios, rounds, seconds });
+  }
+  if (parts.includes("first-calls")) {
+    results.firstCalls = await measureFirstCalls(context, { samples, misses, spawnedNode: findNode18() });
+  }
+  if (parts.includes("burst")) results.burst = await measureBursts(context, options.bursts);
+  if (parts.includes("registered")) results.registered = await measureRegistered(context, options.registered);
+}
+
+/** The program that the server takes for `nodejs18`. */
+function findNode18(): string {
+  return join(projectFolder, `node_modules/nodejs18-${process.platform}-${process.arch}/bin/node`);
+}
+
+function write(results: BenchResults, folder: string | undefined): void {
+  const report = renderReport(results);
+  if (folder === undefined) return void process.stdout.write(report);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "standalone.md"), report);
+  writeFileSync(join(folder, "standalone.json"), `${JSON.stringify({ ...results, goals: compareWithGoals(results) }, null, 1)}\n`);
+  if (results.throughput !== undefined) writeFileSync(join(folder, CHART_FILE), renderChart(results.throughput));
+  process.stdout.write(`written: ${folder}\n`);
+}
+
+function assertGoals(results: BenchResults): void {
+  const failed = findFailedAssertions(compareWithGoals(results));
+  for (const { what, limit, value } of failed) {
+    process.stderr.write(`failed: ${what} is ${formatFigure(value)}, the goal is ${limit}, and 0.7 of it was asked for\n`);
+  }
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof OptionError || error instanceof MissingToolError) return 2;
+  return error instanceof NoisyMachineError ? 3 : 1;
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+
+await main(process.argv.slice(2)).catch((error: unknown) => {
+  const isExpected = exitCodeOf(error) !== 1;
+  process.stderr.write(`\n${isExpected ? (error as Error).message : ((error as Error).stack ?? String(error))}\n`);
+  process.exitCode = exitCodeOf(error);
+});

@@ -1,0 +1,1 @@
+module.exports.handler = async (e) => ({ statusCode: 200, body: { echo: e.body, msg: "hello" } });
