@@ -1,16 +1,11 @@
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { constants, setPriority } from "node:os";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import { createFolder, readFolderFacts } from "./durable-folder.ts";
 import { buildGoEnvironment, type GoToolchain } from "./go-toolchain.ts";
-
-const run = promisify(execFile);
+import { runTied } from "./run-tied.ts";
 
 const PREPARE_TIMEOUT_MS = 15 * 60_000;
-const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
 export interface StandardPackage {
   path: string;
@@ -58,7 +53,8 @@ const LIST_FORMAT = '{{.ImportPath}}\t{{.Export}}\t{{join .Deps ","}}';
 async function fill(toolchain: GoToolchain, work: string, scratch: string, signal: AbortSignal): Promise<Facts> {
   await writeFile(join(scratch, "go.mod"), "module old\n\ngo 1.19\n");
   await writeFile(join(scratch, "main.go"), "package main\n\nfunc main() {}\n");
-  const go = (...args: string[]): Promise<string> => runGo(toolchain, args, scratch, signal);
+  const options = { cwd: scratch, env: buildGoEnvironment(scratch), timeoutMs: PREPARE_TIMEOUT_MS, signal };
+  const go = (...args: string[]): Promise<string> => runTied([toolchain.program, ...args], options);
   const listed = await go("list", "-export", "-deps", "-f", LIST_FORMAT, "std");
   // Defaults that depend on the language version came with Go 1.21.
   const hasDefaults = Number(toolchain.line.split(".")[1]) >= 21;
@@ -82,12 +78,4 @@ async function fill(toolchain: GoToolchain, work: string, scratch: string, signa
 
 function isPublic(path: string): boolean {
   return !path.startsWith("vendor/") && !path.split("/").includes("internal");
-}
-
-async function runGo(toolchain: GoToolchain, args: string[], folder: string, signal: AbortSignal): Promise<string> {
-  const options = { cwd: folder, env: buildGoEnvironment(folder), timeout: PREPARE_TIMEOUT_MS, maxBuffer: MAX_LIST_BYTES, signal };
-  const running = run(toolchain.program, args, options);
-  // It works beside calls.
-  if (running.child.pid !== undefined) setPriority(running.child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
-  return (await running).stdout;
 }
