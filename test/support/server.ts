@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,7 +16,7 @@ export interface ServerOptions {
   environment?: Readonly<Record<string, string>>;
   /** Runs the server, as `setpriv` does. */
   prefix?: readonly string[];
-  /** Kept after `stop`; a new one, removed at the end, when absent. */
+  /** Kept after `stop`; one of `createDataFolder`, removed at the end, when absent. */
   dataFolder?: string;
 }
 
@@ -77,9 +77,19 @@ function awaitExit(child: ChildProcess): Promise<{ code: number | null; signal: 
   return new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
 }
 
+/** New, but for the compiled standard library of Go, which takes half a minute of a core and is kept from test to test. */
+export function createDataFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "kube-serverless-test-"));
+  const shared = join(tmpdir(), "kube-serverless-test-go", "toolkits");
+  mkdirSync(shared, { recursive: true });
+  mkdirSync(join(folder, "go"));
+  symlinkSync(shared, join(folder, "go", "toolkits"));
+  return folder;
+}
+
 /** Starts a server and resolves once it listens. @throws with what it printed when it ends before */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  const dataFolder = options.dataFolder ?? mkdtempSync(join(tmpdir(), "kube-serverless-test-"));
+  const dataFolder = options.dataFolder ?? createDataFolder();
   const [command = process.execPath, ...before] = [...(options.prefix ?? []), process.execPath];
   const child = spawn(
     command,
