@@ -49,7 +49,7 @@ interface RoundResult {
 export async function measureFirstCalls(context: BenchContext, plan: FirstCallPlan): Promise<FirstCallResult> {
   await using server = await startBenchServer({ dataFolder: join(context.folder, "data"), environment: context.environment });
   context.progress.step("waiting for full pools");
-  const pools = await server.awaitFullPools();
+  const pools = await server.awaitFullPools(RUNTIMES);
   await warmUp(server, plan);
   const { kept, discarded } = await measureRounds(context, "deploys and first calls", plan.samples, (round) =>
     measureRound(server, plan, round),

@@ -4,6 +4,7 @@ import type { BenchContext } from "../context.ts";
 import { KeepAliveClient } from "../load/keep-alive-client.ts";
 import { type LoadResult, runWrk } from "../load/wrk.ts";
 import { startVariants, type Variant, type VariantName } from "../variants/variant.ts";
+import { RUNTIMES } from "./functions.ts";
 import { alternate, measureRounds } from "./rounds.ts";
 
 export interface Scenario {
@@ -45,7 +46,7 @@ export function buildBody(bytes: number): string {
 export async function measureThroughput(context: BenchContext, plan: ThroughputPlan): Promise<ScenarioResult[]> {
   await using variants = await startVariants(join(context.folder, "data"), context.environment);
   context.progress.step("waiting for full pools");
-  await variants.ours.awaitFullPools();
+  await variants.ours.awaitFullPools(RUNTIMES);
   const results: ScenarioResult[] = [];
   for (const scenario of plan.scenarios) results.push(await measureScenario(context, plan, scenario, variants.list));
   return results;

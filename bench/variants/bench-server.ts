@@ -78,9 +78,12 @@ export class BenchServer {
     return pools;
   }
 
-  /** Resolves when every pool has what it is to have, and no class but those kept for good has a pool. */
-  async awaitFullPools(): Promise<Pool[]> {
-    return this.awaitPools((pools) => pools.every(({ waiting, target }) => waiting >= target), "the pools were not full");
+  /** Resolves when each of these runtimes has a pool (Go's comes once its tools are made), and every pool has what it is to have. */
+  awaitFullPools(runtimes: readonly string[] = []): Promise<Pool[]> {
+    const isFull = (pools: readonly Pool[]): boolean =>
+      runtimes.every((runtime) => pools.some((pool) => pool.runtime === runtime)) &&
+      pools.every(({ waiting, target }) => waiting >= target);
+    return this.awaitPools(isFull, "the pools were not full");
   }
 
   async awaitPools(isWanted: (pools: readonly Pool[]) => boolean, complaint: string): Promise<Pool[]> {
