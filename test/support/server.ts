@@ -90,11 +90,11 @@ export function createDataFolder(): string {
 /** Starts a server and resolves once it listens. @throws with what it printed when it ends before */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const dataFolder = options.dataFolder ?? createDataFolder();
-  const [command = process.execPath, ...before] = [...(options.prefix ?? []), process.execPath];
+  const command = [...(options.prefix ?? []), process.execPath];
   const child = spawn(
-    command,
+    command[0]!,
     [
-      ...before,
+      ...command.slice(1),
       "--disable-warning=ExperimentalWarning",
       join(projectFolder, "packages/server/src/main.ts"),
       ...["--port", "0", "--data-dir", dataFolder, "--log-format", "json", ...(options.flags ?? [])],
