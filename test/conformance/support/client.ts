@@ -69,7 +69,7 @@ export class Client {
     const isRaw = typeof body === "string" || Buffer.isBuffer(body);
     const payload = body === undefined ? undefined : isRaw ? Buffer.from(body as string) : Buffer.from(JSON.stringify(body));
     const type = body === undefined || isRaw || "content-type" in headers ? {} : { "content-type": "application/json" };
-    const length = payload === undefined ? {} : { "content-length": String(payload.length) };
+    const length = payload === undefined || "transfer-encoding" in headers ? {} : { "content-length": String(payload.length) };
     const request = this.begin({ ...question, headers: { ...length, ...type, ...headers } });
     request.end(payload);
     const [response] = (await once(request, "response")) as [IncomingMessage];
