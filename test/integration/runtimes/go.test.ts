@@ -180,6 +180,16 @@ function describeHttp(go: Go): void {
     });
   }
 
+  // Requests have path values since Go 1.22.
+  const parameter = go.line === "1.19" ? '""' : 'r.PathValue("id")';
+  test("path parameters and the caller's address are the request's", async () => {
+    const shim = await load(
+      `import "net/http"\nfunc Handler(w http.ResponseWriter, r *http.Request) { w.Write([]byte(${parameter} + " " + r.RemoteAddr)) }`,
+    );
+    const { body } = await shim.call("", { params: { id: "7" }, headers: { "x-forwarded-for": "10.0.0.1, 10.0.0.2" } });
+    assert.equal(body.toString(), go.line === "1.19" ? " 10.0.0.1:0" : "7 10.0.0.1:0");
+  });
+
   test("what is flushed is sent at once, and a panic later cuts the response off", async () => {
     const shim = await load(`
       import "net/http"

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { basename, delimiter, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { after } from "node:test";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
@@ -25,16 +28,62 @@ export const GO_TOOLCHAINS: readonly GoToolchain[] = (
   await detectGo({ searchPath: (process.env["PATH"] ?? "").split(delimiter), named: new Map() })
 ).filter(({ line }) => GO_LINES.some((wanted) => wanted === line));
 
-export const GO_TOOLKITS = new GoToolkits({
+const toolkits = new GoToolkits({
   toolchains: GO_TOOLCHAINS,
   sourceFolder: join(ROOT, "runtimes/go"),
   folder: join(GO_CACHE, "toolkits"),
+  clock: systemClock,
 });
+let prepared: Promise<void> | undefined;
 
-/** One that finds what earlier runs compiled. */
+/** All there once any is asked for; made by one test file while the others wait. */
+export const GO_TOOLKITS: Pick<GoToolkits, "get" | "getAny" | "keyOf"> = {
+  async get(program) {
+    await prepareOnce();
+    return toolkits.get(program);
+  },
+  async getAny() {
+    await prepareOnce();
+    return toolkits.getAny();
+  },
+  keyOf: (program) => toolkits.keyOf(program),
+};
+
+function prepareOnce(): Promise<void> {
+  prepared ??= withLock(join(GO_CACHE, "lock"), async () => {
+    for (const { program } of GO_TOOLCHAINS) await toolkits.get(program);
+  });
+  return prepared;
+}
+
+/** One process at a time; a holder that is gone holds nothing. */
+async function withLock(path: string, task: () => Promise<void>): Promise<void> {
+  await mkdir(GO_CACHE, { recursive: true });
+  for (;;) {
+    try {
+      await writeFile(path, String(process.pid), { flag: "wx" });
+      break;
+    } catch {
+      const holder = await readFile(path, "utf8").catch(() => "");
+      if (holder !== "" && !existsSync(`/proc/${holder}`)) await rm(path, { force: true });
+      await delay(100);
+    }
+  }
+  try {
+    await task();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** One that finds what earlier runs of this test file compiled; one process at a time owns such a folder. */
 export const GO_BUILDER = new GoBuilder({
   toolkits: GO_TOOLKITS,
-  artifacts: new GoArtifacts({ folder: join(GO_CACHE, "artifacts"), maxBytes: 256 * 1024 * 1024, clock: systemClock }),
+  artifacts: new GoArtifacts({
+    folder: join(GO_CACHE, "artifacts", basename(process.argv[1] ?? "")),
+    maxBytes: 256 * 1024 * 1024,
+    clock: systemClock,
+  }),
   run: runPlainBuild,
   stage: async (source) => ({ source, target: source }),
 });

@@ -29,6 +29,7 @@ export async function startGo(
     toolchains,
     sourceFolder: join(options.runtimesFolder, "go"),
     folder: join(dataFolder, "go", "toolkits"),
+    clock,
   });
   const artifacts = new GoArtifacts({ folder: join(dataFolder, "go", "artifacts"), maxBytes: options.cacheMiB * 1024 * 1024, clock });
   const builder = new GoBuilder({

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -57,7 +58,10 @@ func newRequest(exchange *shim.Exchange) *http.Request {
 	r.Host = r.Header.Get("Host")
 	r.Header.Del("Host")
 	r.RequestURI = r.URL.RequestURI()
-	r.RemoteAddr = r.Header.Get("X-Forwarded-For")
+	if caller, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); caller != "" {
+		// The port isn't known, but who reads this expects one.
+		r.RemoteAddr = net.JoinHostPort(strings.TrimSpace(caller), "0")
+	}
 	// Requests know path values since Go 1.22.
 	if p, ok := any(r).(interface{ SetPathValue(name, value string) }); ok {
 		for name, value := range exchange.Params() {

@@ -30,6 +30,9 @@ export async function createFolder<Facts>(folder: string, fill: (work: string) =
     const manifest: Manifest<Facts> = { facts, sizes: await readSizes(work) };
     await writeFile(join(work, MANIFEST), JSON.stringify(manifest));
     await syncTree(work);
+    // Another process may have been faster, and use it already.
+    const there = await readFolderFacts<Facts>(folder);
+    if (there !== undefined) return there;
     await rm(folder, { recursive: true, force: true });
     await rename(work, folder);
     await syncPath(dirname(folder));

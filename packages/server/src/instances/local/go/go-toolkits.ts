@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock } from "../../../clock.ts";
 import { prepareStandardLibrary, standardLibraryKey } from "./go-standard-library.ts";
 import { type GoToolkit, hashShim, prepareToolkit } from "./go-toolkit.ts";
 import type { GoToolchain } from "./go-toolchain.ts";
@@ -11,7 +12,11 @@ export interface GoToolkitsOptions {
   sourceFolder: string;
   /** Where toolkits are kept across starts. */
   folder: string;
+  clock: Clock;
 }
+
+/** What no start has used for a week is removed, such as the toolkits of older versions. */
+const UNUSED_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** The toolkits of all installed toolchains, made once, one after the other. */
 export class GoToolkits {
@@ -25,10 +30,10 @@ export class GoToolkits {
     this.#options = options;
   }
 
-  /** Makes those that are missing and removes those that nothing uses. Rejects with the first failure, after trying all. */
+  /** Makes those that are missing and removes those that nothing has used for long. Rejects with the first failure, after trying all. */
   async prepare(): Promise<void> {
     const results = await Promise.allSettled(this.#options.toolchains.map(({ program }) => this.get(program)));
-    await this.#removeOld();
+    await this.#removeUnused();
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
@@ -45,10 +50,14 @@ export class GoToolkits {
   }
 
   /** Any toolkit: the launcher of one starts the programs of all. */
-  getAny(): Promise<GoToolkit> {
+  async getAny(): Promise<GoToolkit> {
     const { toolchains } = this.#options;
-    if (toolchains.length === 0) return Promise.reject(new Error("no Go is installed"));
-    return Promise.any(toolchains.map(({ program }) => this.get(program)));
+    if (toolchains.length === 0) throw new Error("no Go is installed");
+    try {
+      return await Promise.any(toolchains.map(({ program }) => this.get(program)));
+    } catch (error) {
+      throw (error as AggregateError).errors[0];
+    }
   }
 
   /** Names a toolkit before it is there. */
@@ -72,7 +81,9 @@ export class GoToolkits {
       const { sourceFolder, folder } = this.#options;
       const toolchain = this.#toolchain(program);
       const standard = await prepareStandardLibrary(toolchain, join(folder, standardLibraryKey(toolchain)), signal);
-      return prepareToolkit(standard, sourceFolder, join(folder, await this.keyOf(program)));
+      const toolkit = await prepareToolkit(standard, sourceFolder, join(folder, await this.keyOf(program)));
+      await Promise.all([this.#markUsed(standard.folder), this.#markUsed(toolkit.folder)]);
+      return toolkit;
     });
     this.#queue = prepared.catch(() => undefined);
     return prepared;
@@ -84,11 +95,21 @@ export class GoToolkits {
     return toolchain;
   }
 
-  async #removeOld(): Promise<void> {
-    const { toolchains } = this.#options;
-    const keys = await Promise.all(toolchains.map(({ program }) => this.keyOf(program)));
-    const used = new Set([...keys, ...toolchains.map(standardLibraryKey)]);
-    const names = await readdir(this.#options.folder).catch(() => []);
-    for (const name of names) if (!used.has(name)) await rm(join(this.#options.folder, name), { recursive: true, force: true });
+  /** By age, as another server may share the folder, and make something in it just now. */
+  async #removeUnused(): Promise<void> {
+    const { folder, clock } = this.#options;
+    for (const name of await readdir(folder).catch(() => [])) {
+      const path = join(folder, name);
+      const usedAtMs = await stat(path).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => Number.POSITIVE_INFINITY,
+      );
+      if (clock.nowMs() - usedAtMs > UNUSED_MS) await rm(path, { recursive: true, force: true });
+    }
+  }
+
+  #markUsed(path: string): Promise<void> {
+    const nowSeconds = this.#options.clock.nowMs() / 1000;
+    return utimes(path, nowSeconds, nowSeconds);
   }
 }
