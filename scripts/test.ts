@@ -18,8 +18,10 @@ async function main(words: readonly string[]): Promise<void> {
   }
   if (tally.skippedCount > 0) console.log("\nLeft out:");
   for (const [reason, count] of tally.skipped) console.log(`  ${count} × ${reason}`);
+  const maySkip = process.env["KS_TEST_NOTHING_SKIPPED"] !== "1";
+  if (!maySkip && tally.skippedCount > 0) console.log("Tests were left out where everything must run (KS_TEST_NOTHING_SKIPPED=1).");
+  const isGood = tally.failed === 0 && tally.passed > 0 && (maySkip || tally.skippedCount === 0) && !interrupted.signal.aborted;
   console.log(`\n${formatTotals(tally)}`);
-  const isGood = tally.failed === 0 && tally.passed > 0 && !interrupted.signal.aborted;
   // What a test left open must not keep the verdict waiting.
   process.exit(isGood ? 0 : 1);
 }

@@ -19,8 +19,8 @@ const STAGES = [
     concurrency: 2,
     testTimeoutMs: 60_000,
   },
-  { name: "integration", patterns: ["test/integration/**/*.test.ts"], concurrency: 1, testTimeoutMs: 120_000 },
-  { name: "conformance", patterns: ["test/conformance/**/*.test.ts"], concurrency: 1, testTimeoutMs: 120_000 },
+  { name: "integration", patterns: ["test/integration/**/*.test.ts"], concurrency: 2, testTimeoutMs: 120_000 },
+  { name: "conformance", patterns: ["test/conformance/**/*.test.ts"], concurrency: 2, testTimeoutMs: 120_000 },
   // Whatever is left, so that no test is forgotten because of where it lies.
   { name: "examples and others", patterns: ["examples/**/*.test.ts", "test/**/*.test.ts"], concurrency: 1, testTimeoutMs: 120_000 },
 ];
