@@ -28,6 +28,8 @@ interface Build {
   cancelled: boolean;
   replicas: Replica[];
   retry: Timer | undefined;
+  /** The write of its end, while that is under way. */
+  writing: Promise<unknown> | undefined;
 }
 
 /**
@@ -54,10 +56,15 @@ export class Deployer {
   build(entry: FunctionEntry): void {
     this.cancel(entry);
     if (this.#stopped) return;
-    const build: Build = { cancelled: false, replicas: [], retry: undefined };
+    const build: Build = { cancelled: false, replicas: [], retry: undefined, writing: undefined };
     this.#builds.set(entry.stored.uid, build);
     entry.existingDispatcher?.expect();
     this.#run(entry, build).catch((error: unknown) => this.#options.onError(error, entry.stored));
+  }
+
+  /** Resolves when no end of a build is being written: what changes the function then builds on that end. */
+  async written(entry: FunctionEntry): Promise<void> {
+    await this.#builds.get(entry.stored.uid)?.writing;
   }
 
   cancel(entry: FunctionEntry): void {
@@ -183,7 +190,13 @@ export class Deployer {
   }
 
   /** False when a newer spec has come meanwhile, or the store is away: then it is tried again. */
-  async #commit(entry: FunctionEntry, build: Build, stored: StoredFunction): Promise<boolean> {
+  #commit(entry: FunctionEntry, build: Build, stored: StoredFunction): Promise<boolean> {
+    const writing = this.#write(entry, build, stored);
+    build.writing = writing;
+    return writing;
+  }
+
+  async #write(entry: FunctionEntry, build: Build, stored: StoredFunction): Promise<boolean> {
     try {
       failpoint("build.before-commit");
       await this.#options.store.putFunction(stored);

@@ -122,9 +122,10 @@ export class DefaultFunctionService implements FunctionService {
     const after = withoutCode(spec);
     this.#checkRoutes(before.uid, after);
     const code = await this.#readRevision(before.uid, before.revision);
+    await this.#options.deployer.written(entry);
     const change = compareSpecs(before.spec, after, code === spec.code);
     if (change === "same") {
-      if (before.status.state === "failed") this.#options.deployer.build(entry);
+      if (entry.stored.status.state === "failed") this.#options.deployer.build(entry);
       return this.#view(entry);
     }
     if (change === "revision") await this.#putRevision(entry, after, spec.code);

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { FunctionSpec } from "@kube-serverless/contracts";
+import { ManualClock } from "../clock.ts";
+import { Dispatcher } from "../dispatch/dispatcher.ts";
+import { FakeProvider } from "../dispatch/fake-replicas.ts";
+import { compileScalingPolicy } from "../dispatch/function-scaler.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import type { FunctionStore } from "../store/port.ts";
+import { CodeCache } from "./code-cache.ts";
+import { Deployer } from "./deployer.ts";
+import { DefaultFunctionService } from "./function-service.ts";
+import { FunctionRegistry } from "./registry.ts";
+
+/** A memory store whose next write waits for a word from the test, as a commit may take its time. */
+class SlowStore {
+  readonly inner = createMemoryStore();
+  #gate: PromiseWithResolvers<void> | undefined;
+  readonly store: FunctionStore = {
+    loadFunctions: () => this.inner.loadFunctions(),
+    readCode: (uid, revision) => this.inner.readCode(uid, revision),
+    deleteFunction: (uid) => this.inner.deleteFunction(uid),
+    putFunction: async (stored, code) => {
+      const gate = this.#gate;
+      this.#gate = undefined;
+      await gate?.promise;
+      await this.inner.putFunction(stored, code);
+    },
+  };
+
+  holdNextWrite(): () => void {
+    const gate = Promise.withResolvers<void>();
+    this.#gate = gate;
+    return () => gate.resolve();
+  }
+}
+
+function createService(store: FunctionStore) {
+  const clock = new ManualClock();
+  const provider = new FakeProvider(clock);
+  const registry = new FunctionRegistry();
+  const codeCache = new CodeCache(1_000_000);
+  const parts = { clock, store, registry, codeCache, onTriggersChanged: () => undefined };
+  const onError = (error: unknown): void => {
+    throw error;
+  };
+  const deployer = new Deployer({ ...parts, provider, onDeployed: () => undefined, onError });
+  const service = new DefaultFunctionService({
+    ...parts,
+    deployer,
+    createDispatcher: (entry) =>
+      new Dispatcher(entry.stored.spec, {
+        clock,
+        provider,
+        queueLimits: { maxCalls: 10, maxBytes: 1_000_000 },
+        queueTimeoutMs: 60_000,
+        policy: compileScalingPolicy(60_000),
+        onCallEnded: () => undefined,
+      }),
+    runtimes: () => [{ name: "nodejs18", language: "nodejs", version: "18", exact: true, available: true, hint: "" }],
+    lastInvocation: () => undefined,
+    onDeleted: () => undefined,
+  });
+  return { service, provider };
+}
+
+const SPEC: FunctionSpec = {
+  name: "f",
+  runtime: "nodejs18",
+  handler: "index.handler",
+  code: "1",
+  environment: {},
+  minReplicas: 0,
+  maxReplicas: 10,
+  triggers: [],
+  timeout: 30,
+  memory: 256,
+  network: "outbound",
+  concurrency: 100,
+};
+
+/** Lets everything that can go on without a word from the test go on. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+test("an update that comes while the end of a build is being written keeps what that build made serve", async () => {
+  const slow = new SlowStore();
+  const { service, provider } = createService(slow.store);
+  await service.create(SPEC);
+  provider.replicas[0]!.becomeReady();
+  await settle();
+  await service.update("f", { ...SPEC, code: "2" }, undefined);
+  const release = slow.holdNextWrite();
+  provider.replicas[1]!.becomeReady();
+  await settle();
+  const updated = service.update("f", { ...SPEC, code: "3" }, undefined);
+  await settle();
+  release();
+  assert.equal((await updated).stored.revision, 3);
+  const [kept] = await slow.inner.loadFunctions();
+  assert.equal(kept!.served?.revision, 2);
+  assert.equal(await slow.inner.readCode(kept!.uid, 2), "2");
+  assert.equal(await slow.inner.readCode(kept!.uid, 3), "3");
+});
