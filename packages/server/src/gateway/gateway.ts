@@ -158,10 +158,9 @@ export class Gateway {
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming.
     if (announced <= MAX_CALL_BODY_BYTES) entry.dispatcher().warm();
-    readBody(req, MAX_CALL_BODY_BYTES).then(
-      (body) => this.#submit(inbound, invocation, body),
-      (error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId),
-    );
+    readBody(req, MAX_CALL_BODY_BYTES)
+      .then((body) => this.#submit(inbound, invocation, body))
+      .catch((error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId));
   }
 
   /** hot */

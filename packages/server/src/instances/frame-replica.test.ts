@@ -218,6 +218,18 @@ describe("FrameReplica", () => {
     assert.deepEqual(thrown.outcome.error?.details, { type: "TypeError", durationMs: 3, stack: "at x" });
   });
 
+  test("a call whose head no frame can carry is refused, and nothing of it stays", async () => {
+    const house = await buildReady();
+    const outcome = new Outcome();
+    const head = { id: "q", method: "GET", path: "/", query: { q: "\u0001".repeat(20_000) }, headers: {}, timeoutMs: 5000 };
+    house.replica.call({ ...head, trigger: { type: "http" } }, [], outcome);
+    assert.equal(outcome.error?.code, "HEADERS_TOO_LARGE");
+    assert.equal(house.replica.inFlight, 0);
+    const next = house.call();
+    await house.send(2, 200, OK, Buffer.from("1"));
+    assert.equal(next.outcome.head?.status, 200);
+  });
+
   test("BUSY gives a call back", async () => {
     const house = await buildReady();
     const { outcome } = house.call();

@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import { FrameDecoder, FrameType, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameDecoder, FrameType, MAX_META_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
@@ -135,9 +135,15 @@ export class FrameReplica implements Replica {
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
     const stream = this.#nextStream++;
     const call = new RunningCall(this, stream, sink, head.timeoutMs);
+    const meta = JSON.stringify(head);
+    // A UTF-16 unit takes at most 3 bytes of UTF-8, so the exact size is seldom needed.
+    if (meta.length * 3 > MAX_META_BYTES && Buffer.byteLength(meta) > MAX_META_BYTES) {
+      sink.onError(refuseHead(Buffer.byteLength(meta)));
+      return call;
+    }
     this.#calls.set(stream, call);
-    if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, head, body));
-    else this.#sendCall(stream, call, head, body);
+    if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, meta, body));
+    else this.#sendCall(stream, call, meta, body);
     return call;
   }
 
@@ -349,12 +355,12 @@ export class FrameReplica implements Replica {
   }
 
   /** hot */
-  #sendCall(stream: number, call: RunningCall, head: CallHead, body: readonly Buffer[]): void {
+  #sendCall(stream: number, call: RunningCall, meta: string, body: readonly Buffer[]): void {
     // What came before the transport may have ended already.
     if (this.#calls.get(stream) !== call) return;
     const pieces = cutPieces(body);
     const first = pieces.shift();
-    this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, JSON.stringify(head), first);
+    this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, meta, first);
     if (pieces.length > 0) {
       call.unsent = pieces;
       this.#sendPieces(stream, call);
@@ -454,4 +460,10 @@ export class FrameReplica implements Replica {
       else call.sink.onNotStarted(error);
     }
   }
+}
+
+/** Headers and query within HTTP's bound may still be more than a frame carries: JSON makes them longer. */
+function refuseHead(bytes: number): KsError {
+  const message = `Request headers too large: path, query and headers take ${bytes} bytes as JSON, ${MAX_META_BYTES} are allowed`;
+  return new KsError("HEADERS_TOO_LARGE", { message, details: { limitBytes: MAX_META_BYTES, bytes } });
 }
