@@ -8,6 +8,8 @@ import { awaitsContinue } from "./read-body.ts";
 
 const MAX_HEAD_BYTES = 32 * 1024;
 const HEAD_TIMEOUT_MS = 10_000;
+/** A caller whose request was refused below HTTP may take so long to read why. */
+const REFUSED_LINGER_MS = 1000;
 
 export interface FrontOptions {
   hosts: readonly string[];
@@ -141,6 +143,10 @@ function describeClientError(code: ErrorCode, error: NodeJS.ErrnoException & { r
 }
 
 function refuse(socket: Duplex, error: KsError, headers: Record<string, string>): void {
+  // Node.js has let go of the socket: a reset would otherwise end the server, and one that nobody closes stay for ever.
+  socket.on("error", () => socket.destroy());
+  const linger = setTimeout(() => socket.destroy(), REFUSED_LINGER_MS);
+  socket.once("close", () => clearTimeout(linger));
   const body = JSON.stringify(buildErrorBody(error, randomUUID()));
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(
