@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
@@ -25,7 +26,9 @@ for (const go of GOS) {
 function describeUnits(go: Go): void {
   test("the packages' own tests", async () => {
     const toolchain = GO_TOOLCHAINS.find(({ program }) => program === go.program);
-    const environment = buildGoEnvironment(join(GO_CACHE, `home-${toolchain?.version}`));
+    const home = join(GO_CACHE, `home-${toolchain?.version}`);
+    await mkdir(home, { recursive: true });
+    const environment = buildGoEnvironment(home);
     await run(go.program, ["test", "-vet=off", "./..."], { cwd: join(ROOT, "runtimes/go"), env: environment });
   });
 }

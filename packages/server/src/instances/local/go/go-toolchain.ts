@@ -21,13 +21,14 @@ export interface DetectGoOptions {
   named: ReadonlyMap<string, string>;
 }
 
-/** Nothing of the user's own settings, no downloads, and caches only where `folder` says. */
+/** Nothing of the user's own settings, no downloads, and files only in `folder`, which is there. */
 export function buildGoEnvironment(folder: string): Record<string, string> {
   return {
     PATH: "/usr/bin:/bin",
     HOME: folder,
     GOCACHE: join(folder, "cache"),
     GOPATH: join(folder, "path"),
+    GOTMPDIR: folder,
     GOENV: "off",
     GOWORK: "off",
     GOFLAGS: "-mod=mod",
