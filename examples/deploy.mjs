@@ -27,7 +27,8 @@ if (status.state === "failed") fail(`${spec.name}: ${status.message}`);
 console.log(`${spec.name} is ${status.state}`);
 
 async function send(method, to) {
-  const response = await fetch(to, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(spec) });
+  const request = { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(spec) };
+  const response = await fetch(to, request);
   return { status: response.status, body: await response.json() };
 }
 

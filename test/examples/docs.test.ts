@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { projectFolder, startServer, type TestServer, waitFor } from "../support/server.ts";
@@ -46,7 +46,10 @@ async function runPage(t: TestContext, path: string, page: Page): Promise<void> 
   const missing = await explainMissing(server, ["bash", "curl", ...page.needs]);
   if (missing !== undefined) return t.skip(missing);
   symlinkSync(join(projectFolder, "examples"), join(folder, "examples"));
-  for (const { name, text } of page.files) writeFileSync(join(folder, name), text);
+  for (const { name, text } of page.files) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
   for (const step of page.steps) await t.test(`${path}:${step.line}`, () => runStep(step, server, folder));
 }
 
