@@ -164,6 +164,7 @@ function call(replica: FrameReplica): Promise<string> {
       onData: take,
       onError: (error: KsError) => reject(error),
       onNotStarted: (error: KsError) => reject(error),
+      onStalled: () => undefined,
     });
   });
 }

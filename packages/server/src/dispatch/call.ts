@@ -1,4 +1,4 @@
-import type { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts";
 import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
 import type { CallTrace } from "../telemetry/call-trace.ts";
 import type { Dispatcher } from "./dispatcher.ts";
@@ -83,6 +83,12 @@ export class Call implements CallSink {
     if (durationMs !== undefined) this.durationMs = durationMs;
     this.#dispatcher.callEnded(this, error);
     if (!this.abandoned) this.receiver.onFailed(this, error);
+  }
+
+  onStalled(): void {
+    if (this.abandoned) return;
+    this.receiver.onFailed(this, new KsError("CLIENT_CLOSED"));
+    this.abandon();
   }
 
   onNotStarted(cause: KsError): void {

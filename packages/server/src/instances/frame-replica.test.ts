@@ -39,6 +39,10 @@ class Outcome implements CallSink {
   error: KsError | undefined;
   notStarted: KsError | undefined;
   ends = 0;
+  stalled = 0;
+  onStalled(): void {
+    this.stalled++;
+  }
   onHead(head: ResponseHead, piece: Buffer, more: boolean): void {
     this.head = head;
     this.onData(piece, more);
@@ -216,6 +220,114 @@ describe("FrameReplica", () => {
     await house.send(2, FrameType.ERROR, { code: "FUNCTION_ERROR", type: "TypeError", message: "boom", stack: "at x", durationMs: 3 });
     assert.equal(thrown.outcome.error?.message, "Internal server error: boom");
     assert.deepEqual(thrown.outcome.error?.details, { type: "TypeError", durationMs: 3, stack: "at x" });
+  });
+
+  test("each call that times out makes the replica prove anew that its event loop turns", async () => {
+    const house = await buildReady();
+    house.call();
+    await house.clock.advance(2000);
+    const second = house.call();
+    await house.clock.advance(2000);
+    const third = house.call();
+    await house.clock.advance(1001);
+    await house.send(0, FrameType.PONG);
+    await house.clock.advance(2000);
+    assert.equal(second.outcome.error?.code, "TIMEOUT");
+    await house.clock.advance(1001);
+    assert.match(third.outcome.error?.message ?? "", /event loop/);
+  });
+
+  test("a sooner end that is asked for later holds", async () => {
+    const house = await buildReady();
+    const { outcome } = house.call();
+    house.replica.drain(60_000);
+    house.replica.drain(0);
+    await house.clock.advance(1);
+    assert.equal(outcome.error?.code, "DRAINING");
+    assert.equal(house.killed(), 1);
+  });
+
+  test("a replica without calls that does not leave when asked is ended soon", async () => {
+    const house = await buildReady();
+    house.replica.drain(60_000);
+    await house.clock.advance(2001);
+    assert.equal(house.killed(), 1);
+  });
+
+  test("a replica whose last call has ended and that does not leave is ended soon", async () => {
+    const house = await buildReady();
+    house.call();
+    house.replica.drain(60_000);
+    await house.clock.advance(4000);
+    assert.equal(house.killed(), 0);
+    await house.send(1, 200, OK, Buffer.from("1"));
+    await house.clock.advance(2001);
+    assert.equal(house.killed(), 1);
+  });
+
+  test("a replica that closes its end of the connection takes no more calls and answers those within", async () => {
+    const house = await buildReady();
+    const { outcome } = house.call();
+    house.far.end();
+    await settle();
+    assert.equal(house.replica.accepting, false);
+    await house.clock.advance(2001);
+    assert.equal(outcome.error?.code, "FUNCTION_CRASHED");
+    assert.equal(house.killed(), 1);
+  });
+
+  test("a caller that leaves before the process is there never reaches the handler", async () => {
+    const house = buildReplica();
+    const { outcome, handle } = house.call();
+    handle.cancel();
+    assert.equal(outcome.ends, 1);
+    house.specialise();
+    await house.send(0, FrameType.READY, { loadMs: 1 });
+    assert.deepEqual(
+      house.received.map(({ kind }) => kind),
+      [FrameType.SPECIALISE],
+    );
+  });
+
+  test("a caller that does not read its stream is cut off, which is not the function's time-out", async () => {
+    const house = await buildReady();
+    const { outcome, handle } = house.call();
+    await house.send(1, 200, { kind: "text", durationMs: 1 }, Buffer.from("a"), true);
+    for (let i = 0; i < 4; i++) await house.send(1, FrameType.DATA, {}, Buffer.alloc(65_536), true);
+    await house.clock.advance(59_000);
+    assert.equal(outcome.stalled, 0);
+    await house.clock.advance(1001);
+    assert.equal(outcome.stalled, 1);
+    assert.equal(outcome.ends, 0);
+    assert.equal(house.replica.accepting, true);
+    handle.cancel();
+    await house.send(1, FrameType.ABORT, { message: "the caller went away" });
+    assert.equal(outcome.ends, 1);
+    assert.equal(house.replica.accepting, true);
+  });
+
+  test("a stream's pause begins when its caller has taken something", async () => {
+    const house = await buildReady();
+    const { outcome, handle } = house.call();
+    await house.send(1, 200, { kind: "text", durationMs: 1 }, Buffer.from("a"), true);
+    for (let i = 0; i < 4; i++) await house.send(1, FrameType.DATA, {}, Buffer.alloc(65_536), true);
+    await house.clock.advance(30_000);
+    handle.credit(65_536);
+    await house.clock.advance(4000);
+    assert.equal(outcome.ends, 0);
+    await house.clock.advance(1001);
+    assert.equal(outcome.error?.code, "TIMEOUT");
+  });
+
+  test("a stream that does not end though its caller was cut off times out", async () => {
+    const house = await buildReady();
+    const { outcome } = house.call();
+    await house.send(1, 200, { kind: "text", durationMs: 1 }, Buffer.from("a"), true);
+    for (let i = 0; i < 4; i++) await house.send(1, FrameType.DATA, {}, Buffer.alloc(65_536), true);
+    await house.clock.advance(60_001);
+    await house.clock.advance(5001);
+    assert.equal(outcome.error?.code, "TIMEOUT");
+    assert.equal(house.replica.accepting, false);
   });
 
   test("a call whose head no frame can carry is refused, and nothing of it stays", async () => {

@@ -1,15 +1,20 @@
 import type { Duplex } from "node:stream";
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import { FrameDecoder, FrameType, MAX_META_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameDecoder, FrameType, MAX_BODY_BYTES, MAX_META_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
 import { cutPieces, RunningCall } from "./running-call.ts";
+import { SoonestTimer } from "./soonest-timer.ts";
 import { parseErrorMeta, parseFailure, parseResponseMeta } from "./replica-meta.ts";
 
 /** A call that times out makes its replica prove within this time that its event loop still turns. */
 const PING_TIMEOUT_MS = 1000;
+/** Once it is to drain and has no calls, or has closed its connection, a process may take so long to end by itself. */
+const LEAVE_TIMEOUT_MS = 2000;
+/** A caller that takes nothing of its stream for so long, or for the function's own time-out where that is longer, is cut off. */
+const STALL_TIMEOUT_MS = 60_000;
 
 /** What carries the frames and can be ended. */
 export interface ReplicaTransport {
@@ -70,7 +75,8 @@ export class FrameReplica implements Replica {
   readonly #deadlines: DeadlineTimer<number, RunningCall>;
   #loadTimer: Timer | undefined;
   #pingTimer: Timer | undefined;
-  #drainTimer: Timer | undefined;
+  /** Ends what was asked to drain, or has cut its connection, and is still there. */
+  readonly #leaveTimer: SoonestTimer;
   /** Set when we end it, so that the exit tells why. */
   #ending: { reason: ReplicaExitReason; error: KsError } | undefined;
   #lastStderr = "";
@@ -85,6 +91,7 @@ export class FrameReplica implements Replica {
     this.revision = options.revision;
     this.#options = options;
     this.#clock = options.clock;
+    this.#leaveTimer = new SoonestTimer(options.clock);
     this.#deadlines = new DeadlineTimer(options.clock, this.#calls, (stream, call) => this.#timeOut(stream, call));
     this.ready = this.#readiness.promise;
     this.exited = this.#exit.promise;
@@ -150,15 +157,10 @@ export class FrameReplica implements Replica {
   drain(deadlineMs: number): void {
     this.#accepting = false;
     if (this.#state === "ended" || this.#ending !== undefined) return;
-    const message = "The replica had to stop before the call ended";
-    const ending = { reason: "drained" as const, error: new KsError("DRAINING", { message, details: { phase: "running" } }) };
-    if (this.#writer === undefined || this.#state !== "ready") {
-      if (this.#calls.size === 0) this.#endBy(ending.reason, ending.error);
-    } else {
-      this.#writer.send(0, FrameType.DRAIN, false, "", undefined);
-    }
-    this.#drainTimer ??= this.#clock.setTimer(deadlineMs, () => this.#endBy(ending.reason, ending.error));
+    if (!this.#draining && this.#state === "ready") this.#writer?.send(0, FrameType.DRAIN, false, "", undefined);
     this.#draining = true;
+    if (this.#calls.size === 0) this.#leave();
+    this.#endDrainedIn(deadlineMs);
   }
 
   kill(): void {
@@ -172,8 +174,7 @@ export class FrameReplica implements Replica {
     const wasReady = this.#state === "ready";
     this.#state = "ended";
     this.#accepting = false;
-    this.#deadlines.cancel();
-    for (const timer of [this.#loadTimer, this.#pingTimer, this.#drainTimer]) timer?.cancel();
+    for (const timer of [this.#deadlines, this.#loadTimer, this.#pingTimer, this.#leaveTimer]) timer?.cancel();
     this.#readiness.reject(why.error);
     this.#settleAll(why.error, wasReady || why.reason === "failed");
     this.#exit.resolve(why);
@@ -196,13 +197,17 @@ export class FrameReplica implements Replica {
   cancelCall(stream: number): void {
     const call = this.#calls.get(stream);
     if (call === undefined) return;
-    this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
+    if (this.#writer !== undefined) return this.#writer.send(stream, FrameType.CANCEL, false, "", undefined);
+    // Nothing of it has left yet.
+    this.#forget(stream);
+    call.sink.onNotStarted(new KsError("CLIENT_CLOSED"));
   }
 
   creditCall(stream: number, bytes: number): void {
     const call = this.#calls.get(stream);
     if (call === undefined || this.#writer === undefined) return;
     call.receiveCredit += bytes;
+    this.#noteProgress(call);
     const body = Buffer.allocUnsafe(4);
     body.writeUInt32BE(bytes);
     this.#writer.send(stream, FrameType.CREDIT, false, "", body);
@@ -220,6 +225,15 @@ export class FrameReplica implements Replica {
         this.#breakOff(error);
       }
     });
+    transport.socket.once("end", () => this.#connectionEnded()).once("close", () => this.#connectionEnded());
+  }
+
+  /** Mostly its process ends, too, and tells better why; but a function may have closed the descriptor. */
+  #connectionEnded(): void {
+    this.#accepting = false;
+    if (this.#state === "ended" || this.#ending !== undefined) return;
+    const message = "The function closed its connection to the platform";
+    this.#leaveTimer.set(LEAVE_TIMEOUT_MS, () => this.#endBy("crashed", new KsError("FUNCTION_CRASHED", { message })));
   }
 
   /** hot: one frame of the replica. */
@@ -236,7 +250,7 @@ export class FrameReplica implements Replica {
     if (call.hasHead) throw new ProtocolError(`stream ${stream} has a second head`);
     const head = parseResponseMeta(status, meta);
     call.hasHead = true;
-    if (more) call.deadlineMs = this.#clock.monotonicMs() + call.timeoutMs;
+    if (more) this.#noteProgress(call);
     else this.#forget(stream);
     call.sink.onHead(head, body, more);
   }
@@ -247,7 +261,7 @@ export class FrameReplica implements Replica {
     if (!call.hasHead) throw new ProtocolError(`stream ${stream} has DATA before its head`);
     call.receiveCredit -= body.length;
     if (call.receiveCredit < 0) throw new ProtocolError(`stream ${stream} sent more than its credit`);
-    if (more) call.deadlineMs = this.#clock.monotonicMs() + call.timeoutMs;
+    if (more) this.#noteProgress(call);
     else this.#forget(stream);
     call.sink.onData(body, more);
   }
@@ -256,7 +270,7 @@ export class FrameReplica implements Replica {
     if (kind === FrameType.LOG) this.#receiveLog(meta, body);
     else if (kind === FrameType.READY) this.#becomeReady();
     else if (kind === FrameType.FAILED) this.#failed(meta);
-    else if (kind === FrameType.PONG) this.#pingTimer?.cancel();
+    else if (kind === FrameType.PONG) this.#endPing();
     else if (kind === FrameType.HELLO) throw new ProtocolError("a second HELLO");
     else if (kind === FrameType.CALL || kind === FrameType.SPECIALISE) throw new ProtocolError(`type ${kind} from a replica`);
   }
@@ -331,7 +345,19 @@ export class FrameReplica implements Replica {
 
   #forget(stream: number): void {
     this.#calls.delete(stream);
-    if (this.#quarantined && this.#calls.size === 0) this.#endQuarantined();
+    if (this.#calls.size > 0) return;
+    if (this.#quarantined) this.#endQuarantined();
+    else if (this.#draining) this.#leave();
+  }
+
+  /** To drain, and without calls: what has a function ends by itself within a moment. */
+  #leave(): void {
+    if (this.#state === "ready") this.#endDrainedIn(LEAVE_TIMEOUT_MS);
+    else this.#endBy("drained", drained());
+  }
+
+  #endDrainedIn(delayMs: number): void {
+    this.#leaveTimer.set(delayMs, () => this.#endBy("drained", drained()));
   }
 
   #sendSpecialise(specialisation: Specialisation): void {
@@ -403,7 +429,26 @@ export class FrameReplica implements Replica {
     this.#deadlines.note(call.deadlineMs, nowMs);
   }
 
+  /** A stream's pause begins anew with each piece that comes, and with each that the caller has taken. */
+  #noteProgress(call: RunningCall): void {
+    const nowMs = this.#clock.monotonicMs();
+    call.progressAtMs = nowMs;
+    call.deadlineMs = nowMs + call.timeoutMs;
+    this.#deadlines.note(call.deadlineMs, nowMs);
+  }
+
+  /** The function may not send on before its caller has taken something: a slow caller is not the function's fault. */
+  #awaitCaller(call: RunningCall): void {
+    const nowMs = this.#clock.monotonicMs();
+    const stallsAtMs = call.progressAtMs + Math.max(call.timeoutMs, STALL_TIMEOUT_MS);
+    call.stalled = nowMs + 1 >= stallsAtMs;
+    call.deadlineMs = call.stalled ? nowMs + call.timeoutMs : stallsAtMs;
+    this.#deadlines.note(call.deadlineMs, nowMs);
+    if (call.stalled) call.sink.onStalled();
+  }
+
   #timeOut(stream: number, call: RunningCall): void {
+    if (call.hasHead && call.receiveCredit < MAX_BODY_BYTES && !call.stalled) return this.#awaitCaller(call);
     this.#accepting = false;
     this.#quarantined = true;
     this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
@@ -424,6 +469,11 @@ export class FrameReplica implements Replica {
       const message = "The replica was stopped: another call held its event loop beyond its timeout";
       this.#endBy("held", new KsError("FUNCTION_CRASHED", { message, details: { reason: "EventLoopHeld" } }));
     });
+  }
+
+  #endPing(): void {
+    this.#pingTimer?.cancel();
+    this.#pingTimer = undefined;
   }
 
   #endQuarantined(): void {
@@ -466,4 +516,8 @@ export class FrameReplica implements Replica {
 function refuseHead(bytes: number): KsError {
   const message = `Request headers too large: path, query and headers take ${bytes} bytes as JSON, ${MAX_META_BYTES} are allowed`;
   return new KsError("HEADERS_TOO_LARGE", { message, details: { limitBytes: MAX_META_BYTES, bytes } });
+}
+
+function drained(): KsError {
+  return new KsError("DRAINING", { message: "The replica had to stop before the call ended", details: { phase: "running" } });
 }

@@ -39,6 +39,8 @@ export interface CallSink {
   onData(piece: Buffer, more: boolean): void;
   /** Instead of a head: nothing of a response has been seen. After a head: the response broke off. */
   onError(error: KsError): void;
+  /** What the caller does not take has held the stream up for too long; the stream goes on until it ends or is cancelled. */
+  onStalled(): void;
   /** The call never reached the handler (the replica was at its concurrency, or ended before): it may go to another replica. */
   onNotStarted(cause: KsError): void;
 }

@@ -20,6 +20,10 @@ export class RunningCall implements CallHandle {
   receiveCredit = INITIAL_CREDIT_BYTES;
   sendCredit = INITIAL_CREDIT_BYTES;
   unsent: Buffer[] = [];
+  /** When its stream went on last. */
+  progressAtMs = 0;
+  /** Its caller was cut off, as it took nothing. */
+  stalled = false;
   readonly #stream: number;
   readonly #control: CallControl;
 
