@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Duplex } from "node:stream";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as NetServer } from "node:net";
 import { buildErrorBody, type ErrorCode, ERRORS, KsError } from "@kube-serverless/contracts";
 import { awaitsContinue } from "./read-body.ts";
 
@@ -51,14 +51,13 @@ export class Front {
     return addresses;
   }
 
-  /** Closes the listeners at once; open connections go on until `close`. */
+  /** Closes the listeners at once; open connections go on until `close`, so that calls on them are answered. */
   stopListening(): void {
-    this.#closed = Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
-    for (const server of this.#servers) {
-      // An answer that still comes ends its connection.
-      server.keepAliveTimeout = 1;
-      server.closeIdleConnections();
-    }
+    // That of node:http would cut idle connections, and the call that is on its way on one of them.
+    const close = (server: Server): Promise<unknown> => new Promise((resolve) => NetServer.prototype.close.call(server, resolve));
+    this.#closed = Promise.all(this.#servers.map(close));
+    // An answer that still comes ends its connection.
+    for (const server of this.#servers) server.keepAliveTimeout = 1;
   }
 
   /** Lets answers that are under way leave, for `graceMs` at the most, then cuts what is left. */
@@ -85,6 +84,8 @@ export class Front {
       noDelay: true,
     };
     const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls });
+    // The size of the head is bounded, so its headers need not be counted; Node.js would refuse more than 1000 as too large.
+    server.maxHeadersCount = 0;
     server.on("request", handle);
     server.on("checkContinue", (req: IncomingMessage, res: ServerResponse) => {
       awaitsContinue.set(req, () => res.writeContinue());
