@@ -98,8 +98,8 @@ export class Gateway {
     guard.checkOrigin(head.headers["origin"], head.headers["sec-fetch-site"]);
     if (req.headers.expect !== undefined && req.headers.expect.toLowerCase() !== "100-continue") throw new KsError("EXPECTATION_FAILED");
     if (this.#closed !== undefined && !PROBES.has(target.path)) throw this.#closed;
-    if (host.kind === "function") return this.#routeHost(inbound, host.name);
     if (target.path === "*") throw new KsError("ROUTE_NOT_FOUND");
+    if (host.kind === "function") return this.#routeHost(inbound, host.name);
     const split = splitPath(target.path);
     if ("problem" in split) throw new KsError("BAD_REQUEST", { message: `Bad request: the path ${split.problem}` });
     this.#routePath(inbound, split.segments);

@@ -22,8 +22,10 @@ function lowerCaseName(name: string): string {
   return lower;
 }
 
-/** hot @throws KsError `BAD_REQUEST` for more than one Host (RFC 9112, 3.2), and none in HTTP/1.1. */
+/** hot @throws KsError `BAD_REQUEST` for another version than HTTP/1, more than one Host (RFC 9112, 3.2), and none in HTTP/1.1. */
 export function readRequestHead(req: IncomingMessage): RequestHead {
+  // The parser takes HTTP/0.9, a request line without a version, and 2.0.
+  if (req.httpVersionMajor !== 1) throw new KsError("BAD_REQUEST", { message: "Bad request: this server speaks HTTP/1.1" });
   const raw = req.rawHeaders;
   const headers: Record<string, string> = {};
   let hosts = 0;

@@ -19,6 +19,8 @@ export function parseTarget(url: string): Target {
 }
 
 function parseAbsolute(url: string): Target {
+  // Asterisk form: the server as a whole.
+  if (url === "*") return { authority: undefined, path: url, query: "" };
   const match = /^https?:\/\/([^/?#@\s]+)(\/[^?]*)?(?:\?(.*))?$/is.exec(url);
   if (match === null)
     throw new KsError("BAD_REQUEST", { message: "Bad request: the request target is neither a path nor an absolute URL" });
