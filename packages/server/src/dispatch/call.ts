@@ -81,6 +81,7 @@ export class Call implements CallSink {
   onError(error: KsError): void {
     const durationMs = (error.details as { durationMs?: number } | undefined)?.durationMs;
     if (durationMs !== undefined) this.durationMs = durationMs;
+    else if (error.code === "TIMEOUT" && !this.hasHead) this.durationMs = this.head.timeoutMs;
     this.#dispatcher.callEnded(this, error);
     if (!this.abandoned) this.receiver.onFailed(this, error);
   }
