@@ -5,6 +5,9 @@ export interface QueueLimits {
   maxBytes: number;
 }
 
+/** Beyond it, and beyond as many as there are calls, what callers that left have left behind is cleared away. */
+const MAX_HOLES = 64;
+
 /** Calls that wait for a place, oldest first, within bounds on their number and their bodies. */
 export class CallQueue {
   readonly limits: QueueLimits;
@@ -19,6 +22,11 @@ export class CallQueue {
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Places that are kept for them. */
+  get room(): number {
+    return this.#calls.length;
   }
 
   get bytes(): number {
@@ -58,7 +66,13 @@ export class CallQueue {
     if (at < 0) return false;
     this.#calls[at] = undefined;
     this.#count(call, -1);
+    if (this.#calls.length > 2 * this.#size + MAX_HOLES) this.#compact();
     return true;
+  }
+
+  #compact(): void {
+    this.#calls = this.#calls.filter((call) => call !== undefined);
+    this.#head = 0;
   }
 
   #count(call: Call, sign: 1 | -1): void {

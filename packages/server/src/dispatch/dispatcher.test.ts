@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { ManualClock } from "../clock.ts";
 import type { RevisionRef } from "../instances/port.ts";
 import { Call, type CallReceiver } from "./call.ts";
+import { CallQueue } from "./call-queue.ts";
 import { Dispatcher, type ScaleBounds } from "./dispatcher.ts";
 import { FakeProvider } from "./fake-replicas.ts";
 import { compileScalingPolicy } from "./function-scaler.ts";
@@ -60,19 +61,20 @@ function buildHouse(options: HouseOptions = {}) {
   const clock = new ManualClock();
   const provider = new FakeProvider(clock);
   const ended: { call: Call; error: KsError | undefined }[] = [];
-  const dispatcher = new Dispatcher(
-    { minReplicas: options.minReplicas ?? 0, maxReplicas: options.maxReplicas ?? 10 },
-    {
-      clock,
-      provider,
-      queueLimits: { maxCalls: options.maxCalls ?? 1000, maxBytes: 1_000_000 },
-      queueTimeoutMs: options.queueTimeoutMs ?? 60_000,
-      policy: compileScalingPolicy(60_000),
-      onCallEnded: (call, error) => ended.push({ call, error }),
-    },
-  );
-  const serve = (revision: number, warm = provider.replicas.slice(0, 0)): void =>
-    dispatcher.serve({ revision: buildRevision(revision, options.concurrency ?? 10), code: () => "" }, warm);
+  let bounds: ScaleBounds = { minReplicas: options.minReplicas ?? 0, maxReplicas: options.maxReplicas ?? 10 };
+  const dispatcher = new Dispatcher(bounds, {
+    clock,
+    provider,
+    queueLimits: { maxCalls: options.maxCalls ?? 1000, maxBytes: 1_000_000 },
+    queueTimeoutMs: options.queueTimeoutMs ?? 60_000,
+    policy: compileScalingPolicy(60_000),
+    onCallEnded: (call, error) => ended.push({ call, error }),
+  });
+  const serve = (number: number, warm = provider.replicas.slice(0, 0)): void => {
+    const revision = buildRevision(number, options.concurrency ?? 10);
+    dispatcher.serve({ revision: { ...revision, spec: { ...revision.spec, ...bounds } }, code: () => "" }, warm);
+  };
+  const setBounds = (changed: ScaleBounds): void => dispatcher.setBounds((bounds = changed));
   if (options.served !== false) serve(1);
   const submit = (): { call: Call; outcome: Outcome } => {
     const outcome = new Outcome();
@@ -81,7 +83,7 @@ function buildHouse(options: HouseOptions = {}) {
     dispatcher.submit(call);
     return { call, outcome };
   };
-  return { clock, provider, dispatcher, submit, ended, serve };
+  return { clock, provider, dispatcher, submit, ended, serve, setBounds };
 }
 
 describe("Dispatcher", () => {
@@ -148,7 +150,7 @@ describe("Dispatcher", () => {
   });
 
   test("moves what had not begun to another replica, and gives up after some tries", async () => {
-    const { provider, submit } = buildHouse();
+    const { clock, provider, submit } = buildHouse();
     const { outcome } = submit();
     provider.replicas[0]!.crash(new KsError("FUNCTION_CRASHED"));
     await settle();
@@ -156,7 +158,7 @@ describe("Dispatcher", () => {
     assert.equal(provider.living.length, 1);
     for (let i = 0; i < 4; i++) {
       provider.living[0]?.crash(new KsError("FUNCTION_CRASHED"));
-      await settle();
+      await clock.advance(1000);
     }
     assert.equal(outcome.error?.code, "FUNCTION_CRASHED");
   });
@@ -280,6 +282,111 @@ describe("Dispatcher", () => {
     assert.equal(submit().outcome.error?.code, "FUNCTION_NOT_FOUND");
   });
 
+  test("holds the next start back from the second one on that failed, longer each time", async () => {
+    const { clock, provider, submit } = buildHouse();
+    const { outcome } = submit();
+    provider.living[0]!.crash(new KsError("FUNCTION_CRASHED"));
+    for (const backoffMs of [200, 400]) {
+      provider.living[0]!.crash(new KsError("FUNCTION_CRASHED"));
+      await clock.advance(backoffMs - 1);
+      assert.equal(provider.living.length, 0);
+      await clock.advance(3);
+    }
+    assert.equal(provider.replicas.length, 4);
+    provider.living[0]!.becomeReady();
+    provider.living[0]!.answer();
+    assert.equal(outcome.heads, 1);
+  });
+
+  test("code that fails to load anew is not started for each call", async () => {
+    const { clock, provider, submit } = buildHouse();
+    for (let i = 0; i < 20; i++) {
+      submit();
+      for (const replica of provider.living) replica.failToLoad(new KsError("FUNCTION_FAILED"));
+      await clock.advance(10);
+    }
+    assert.ok(provider.replicas.length <= 2, `${provider.replicas.length} starts in 200 ms`);
+  });
+
+  test("a function that ends by itself while nobody calls it is not started in a loop", async () => {
+    const { clock, provider, dispatcher } = buildHouse({ minReplicas: 1 });
+    for (let i = 0; i < 100; i++) {
+      for (const replica of provider.living) {
+        replica.becomeReady();
+        await settle();
+        replica.crash(new KsError("FUNCTION_CRASHED"));
+      }
+      await clock.advance(100);
+      dispatcher.evaluate();
+    }
+    assert.ok(provider.replicas.length <= 10, `${provider.replicas.length} starts in 10 s`);
+  });
+
+  test("what waits gets a replica at once when the last one takes no more calls", () => {
+    const { provider, submit } = buildHouse({ concurrency: 2, maxReplicas: 1 });
+    submit();
+    submit();
+    const { outcome } = submit();
+    const first = provider.replicas[0]!;
+    first.becomeReady();
+    first.timeOut();
+    assert.equal(provider.living.length, 2);
+    provider.replicas[1]!.becomeReady();
+    provider.replicas[1]!.answer();
+    assert.equal(outcome.heads, 1);
+  });
+
+  test("a place that a call gives back unused goes to the next in the queue", () => {
+    const { provider, submit } = buildHouse({ concurrency: 1, maxReplicas: 1 });
+    const gone = submit();
+    submit();
+    provider.replicas[0]!.becomeReady();
+    gone.call.abandon();
+    provider.replicas[0]!.giveBack();
+    assert.equal(gone.call.ended, true);
+    assert.equal(provider.replicas[0]!.calls.length, 1);
+  });
+
+  test("a replica that wakes for a body on its way is not taken for idle meanwhile", async () => {
+    const { clock, provider, submit, dispatcher } = buildHouse();
+    submit();
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    await clock.advance(61_000);
+    dispatcher.evaluate();
+    assert.equal(dispatcher.replicas, 0);
+    dispatcher.warm();
+    await clock.advance(1000);
+    dispatcher.evaluate();
+    assert.equal(dispatcher.replicas, 1);
+  });
+
+  test("a new revision brings its bounds and starts nothing of the old one", () => {
+    const { provider, dispatcher } = buildHouse();
+    const served = buildRevision(2, 10);
+    served.spec = { ...served.spec, minReplicas: 3 };
+    dispatcher.serve({ revision: served, code: () => "" }, []);
+    assert.deepEqual(
+      provider.replicas.map(({ revision }) => revision.revision),
+      [2, 2, 2],
+    );
+    assert.equal(dispatcher.scaling().min, 3);
+  });
+
+  test("callers that come and go leave nothing in the queue", () => {
+    const queue = new CallQueue({ maxCalls: 10, maxBytes: 1000 });
+    const { submit } = buildHouse();
+    const [first, ...others] = Array.from({ length: 1001 }, () => submit().call);
+    queue.push(first!);
+    for (const call of others) {
+      queue.push(call);
+      queue.remove(call);
+    }
+    assert.ok(queue.room <= 100, `${queue.room} places for one call`);
+    assert.equal(queue.shift(), first);
+    assert.equal(queue.bytes, 0);
+  });
+
   test("under any order of events each call ends once and maxReplicas holds", async () => {
     const event = fc.oneof(
       { weight: 6, arbitrary: fc.constant("call" as const) },
@@ -287,6 +394,8 @@ describe("Dispatcher", () => {
       { weight: 4, arbitrary: fc.constant("ready" as const) },
       { weight: 1, arbitrary: fc.constant("crash" as const) },
       { weight: 1, arbitrary: fc.constant("busy" as const) },
+      { weight: 1, arbitrary: fc.constant("time-out" as const) },
+      { weight: 1, arbitrary: fc.constant("load-failure" as const) },
       { weight: 1, arbitrary: fc.constant("leave" as const) },
       { weight: 1, arbitrary: fc.constant("update" as const) },
       { weight: 2, arbitrary: fc.constant("tick" as const) },
@@ -309,10 +418,12 @@ describe("Dispatcher", () => {
             else if (kind === "ready") replica?.becomeReady();
             else if (kind === "answer" && replica?.readyInfo !== undefined && replica.calls.length > 0) replica.answer();
             else if (kind === "busy" && replica?.readyInfo !== undefined && replica.calls.length > 0) replica.giveBack();
+            else if (kind === "time-out" && replica?.readyInfo !== undefined && replica.calls.length > 0) replica.timeOut();
+            else if (kind === "load-failure" && replica?.readyInfo === undefined) replica?.failToLoad(new KsError("FUNCTION_FAILED"));
             else if (kind === "crash") replica?.crash(new KsError("FUNCTION_CRASHED"));
             else if (kind === "leave") calls[seed % Math.max(1, calls.length)]?.call.abandon();
             else if (kind === "update") house.serve(++revision);
-            else if (kind === "bounds") dispatcher.setBounds({ minReplicas: 0, maxReplicas: (maxReplicas = 1 + (seed % 3)) });
+            else if (kind === "bounds") house.setBounds({ minReplicas: 0, maxReplicas: (maxReplicas = 1 + (seed % 3)) });
             else if (kind === "tick") {
               await clock.advance(seed * 100);
               dispatcher.evaluate();

@@ -56,7 +56,7 @@ export class Dispatcher {
   /** Why no revision is good, while none serves. */
   #failure: KsError | undefined;
   #closed: KsError | undefined;
-  /** A start that failed holds back the next one, so that broken code does not burn the machine. */
+  /** From the second on, a start that failed holds back the next one, so that broken code does not burn the machine. */
   #startFailures = 0;
   #noStartBeforeMs = 0;
 
@@ -98,7 +98,9 @@ export class Dispatcher {
 
   /** A call is on its way: from zero, a replica is started before the body has come. */
   warm(): void {
-    if (this.#slots.size === 0 && this.#closed === undefined) this.#scaleTo(1, "no-free-slot", undefined);
+    if (this.#slots.size > 0 || this.#closed !== undefined) return;
+    this.#scaler.lastActiveMs = this.#clock.monotonicMs();
+    this.#scaleTo(1, "no-free-slot", undefined);
   }
 
   /** hot: runs the call in a free slot, or queues it, or answers why not. */
@@ -132,6 +134,8 @@ export class Dispatcher {
     if (!call.hasHead) this.noteHead(call);
     this.#leaveSlot(call);
     this.#end(call, call.abandoned ? new KsError("CLIENT_CLOSED") : error);
+    if (this.#queue.size === 0) return;
+    if (call.slot?.listed === false) this.#poke();
     this.#drainQueue();
   }
 
@@ -139,10 +143,11 @@ export class Dispatcher {
   callReturned(call: Call, cause: KsError): void {
     this.#leaveSlot(call);
     call.slot = undefined;
-    if (call.abandoned) return this.#end(call, new KsError("CLIENT_CLOSED"));
-    if (++call.returns > MAX_RETURNS) return this.#reject(call, cause);
-    if (this.#closed !== undefined) return this.#reject(call, this.#closed);
-    this.#queue.unshift(call);
+    if (call.abandoned) this.#end(call, new KsError("CLIENT_CLOSED"));
+    else if (++call.returns > MAX_RETURNS) this.#reject(call, cause);
+    else if (this.#closed !== undefined) this.#reject(call, this.#closed);
+    else this.#queue.unshift(call);
+    if (this.#queue.size === 0) return;
     this.#poke();
     this.#drainQueue();
     this.#armQueueTimer();
@@ -162,12 +167,13 @@ export class Dispatcher {
   }
 
   /**
-   * Makes a revision current at once: new calls go to its replicas, the old ones drain.
+   * Makes a revision current at once, with its limits: new calls go to its replicas, the old ones drain.
    * `warm` are replicas of it that are ready.
    */
   serve(served: Served, warm: readonly Replica[]): void {
     const old = this.#slots.list();
     this.#served = served;
+    this.#bounds = served.revision.spec;
     this.#failure = undefined;
     this.#startFailures = 0;
     this.#noStartBeforeMs = 0;
@@ -251,6 +257,7 @@ export class Dispatcher {
     call.times.sentAtMs = nowMs;
     call.times.revision = slot.revision.revision;
     slot.inFlight++;
+    slot.used = true;
     this.#inFlight++;
     this.#scaler.noteLoad(this.#inFlight + this.#queue.size, nowMs);
     call.handle = slot.replica.call(call.head, call.body, call);
@@ -260,7 +267,14 @@ export class Dispatcher {
     if (slot === undefined) return;
     slot.inFlight--;
     this.#inFlight--;
-    if (!slot.replica.accepting) this.#slots.unlist(slot);
+    if (slot.replica.readyInfo !== undefined) this.#startFailures = 0;
+    if (!slot.replica.accepting && slot.listed) this.#lose(slot);
+  }
+
+  /** It takes no more calls, though nobody asked it to go. */
+  #lose(slot: Slot): void {
+    this.#slots.unlist(slot);
+    if (slot.replica.readyInfo === undefined || !slot.used) this.#holdBackStarts();
   }
 
   #enqueue(call: Call): void {
@@ -327,27 +341,27 @@ export class Dispatcher {
   #list(replica: Replica, revision: RevisionRef): void {
     const slot = this.#slots.add(replica, revision);
     replica.ready.then(
-      () => this.#becameReady(),
+      () => this.#drainQueue(),
       (error: KsError) => this.#startFailed(slot, error),
     );
     void replica.exited.then(() => this.#exited(slot));
   }
 
-  #becameReady(): void {
-    this.#startFailures = 0;
-    this.#drainQueue();
-  }
-
   #startFailed(slot: Slot, error: KsError): void {
     if (!slot.listed) return;
-    this.#slots.unlist(slot);
-    const backoffMs = Math.min(MAX_START_BACKOFF_MS, FIRST_START_BACKOFF_MS * 2 ** this.#startFailures++);
-    this.#noStartBeforeMs = this.#clock.monotonicMs() + backoffMs;
+    this.#lose(slot);
     if (this.#slots.size === 0) this.rejectQueued(error);
   }
 
+  /** The first failure may be chance. */
+  #holdBackStarts(): void {
+    const backoffMs = this.#startFailures === 0 ? 0 : FIRST_START_BACKOFF_MS * 2 ** (this.#startFailures - 1);
+    this.#startFailures++;
+    this.#noStartBeforeMs = this.#clock.monotonicMs() + Math.min(MAX_START_BACKOFF_MS, backoffMs);
+  }
+
   #exited(slot: Slot): void {
-    this.#slots.unlist(slot);
+    if (slot.listed) this.#lose(slot);
     if (this.#closed !== undefined) return;
     if (this.#slots.size < this.#bounds.minReplicas) this.evaluate();
     if (this.#queue.size > 0) this.#poke();

@@ -79,6 +79,23 @@ export class FakeReplica implements Replica {
     call.sink.onNotStarted(new KsError("OVERLOADED"));
   }
 
+  /** The first call times out: from now on it takes no more. */
+  timeOut(): void {
+    const call = this.calls[0]!;
+    this.#take(call);
+    this.accepting = false;
+    call.sink.onError(new KsError("TIMEOUT"));
+  }
+
+  /** The code could not be loaded: its calls are told so. */
+  failToLoad(error: KsError): void {
+    this.ended = true;
+    this.accepting = false;
+    this.#readiness.reject(error);
+    for (const call of this.calls.splice(0)) call.sink.onError(error);
+    this.#exit.resolve({ reason: "failed", error });
+  }
+
   /** Ends with all its calls: before READY they never began. */
   crash(error: KsError): void {
     if (this.ended) return;

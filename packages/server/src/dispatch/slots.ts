@@ -8,6 +8,8 @@ export interface Slot {
   readonly replica: Replica;
   readonly revision: RevisionRef;
   inFlight: number;
+  /** It was given a call. */
+  used: boolean;
   /** False once it takes no more calls. */
   listed: boolean;
 }
@@ -30,7 +32,7 @@ export class SlotList {
   }
 
   add(replica: Replica, revision: RevisionRef): Slot {
-    const slot: Slot = { replica, revision, inFlight: 0, listed: true };
+    const slot: Slot = { replica, revision, inFlight: 0, used: false, listed: true };
     this.#slots.push(slot);
     return slot;
   }
