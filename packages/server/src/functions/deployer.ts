@@ -168,11 +168,11 @@ export class Deployer {
   }
 
   #serve(entry: FunctionEntry, keep: readonly Replica[]): void {
+    const { existingDispatcher } = entry;
+    // One that is made now serves from its beginning.
+    if (existingDispatcher === undefined) return void entry.dispatcher();
     const served = this.servedOf(entry.stored);
-    if (served === undefined) return;
-    const dispatcher = entry.dispatcher();
-    dispatcher.setBounds(served.revision.spec);
-    dispatcher.serve(served, keep);
+    if (served !== undefined) existingDispatcher.serve(served, keep);
   }
 
   async #failed(entry: FunctionEntry, build: Build, error: unknown): Promise<void> {

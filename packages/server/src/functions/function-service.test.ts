@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { FunctionSpec } from "@kube-serverless/contracts";
+import { type FunctionSpec, KsError } from "@kube-serverless/contracts";
 import { ManualClock } from "../clock.ts";
+import { Call } from "../dispatch/call.ts";
 import { Dispatcher } from "../dispatch/dispatcher.ts";
 import { FakeProvider } from "../dispatch/fake-replicas.ts";
 import { compileScalingPolicy } from "../dispatch/function-scaler.ts";
@@ -48,20 +49,24 @@ function createService(store: FunctionStore) {
   const service = new DefaultFunctionService({
     ...parts,
     deployer,
-    createDispatcher: (entry) =>
-      new Dispatcher(entry.stored.spec, {
+    createDispatcher: (entry) => {
+      const dispatcher = new Dispatcher(entry.stored.spec, {
         clock,
         provider,
         queueLimits: { maxCalls: 10, maxBytes: 1_000_000 },
         queueTimeoutMs: 60_000,
         policy: compileScalingPolicy(60_000),
         onCallEnded: () => undefined,
-      }),
+      });
+      const served = deployer.servedOf(entry.stored);
+      if (served !== undefined) dispatcher.serve(served, []);
+      return dispatcher;
+    },
     runtimes: () => [{ name: "nodejs18", language: "nodejs", version: "18", exact: true, available: true, hint: "" }],
     lastInvocation: () => undefined,
     onDeleted: () => undefined,
   });
-  return { service, provider };
+  return { service, provider, registry };
 }
 
 const SPEC: FunctionSpec = {
@@ -102,4 +107,69 @@ test("an update that comes while the end of a build is being written keeps what 
   assert.equal(kept!.served?.revision, 2);
   assert.equal(await slow.inner.readCode(kept!.uid, 2), "2");
   assert.equal(await slow.inner.readCode(kept!.uid, 3), "3");
+});
+
+test("a function that keeps replicas gets as many as it asks for, at its deploy and after a restart", async () => {
+  const store = createMemoryStore();
+  const { service, provider } = createService(store);
+  await service.create({ ...SPEC, minReplicas: 2 });
+  provider.replicas[0]!.becomeReady();
+  await settle();
+  assert.equal(provider.replicas.length, 3, "the one that checked, and two");
+  const next = createService(store.restart());
+  await next.service.load();
+  assert.equal(next.provider.replicas.length, 2);
+  assert.equal(next.service.get("f").replicas, 2);
+});
+
+test("an update that raises minReplicas starts replicas of the new revision alone", async () => {
+  const { service, provider } = createService(createMemoryStore());
+  await service.create({ ...SPEC, minReplicas: 1 });
+  provider.replicas[0]!.becomeReady();
+  await settle();
+  await service.update("f", { ...SPEC, code: "2", minReplicas: 3 }, undefined);
+  provider.replicas[2]!.becomeReady();
+  await settle();
+  assert.deepEqual(
+    provider.replicas.slice(2).map(({ revision }) => revision.revision),
+    [2, 2, 2],
+  );
+  assert.equal(service.get("f").replicas, 3);
+});
+
+test("what comes after a DELETE's commit does not wait for the calls within", async () => {
+  const { service, provider, registry } = createService(createMemoryStore());
+  await service.create({ ...SPEC, minReplicas: 1 });
+  provider.replicas[0]!.becomeReady();
+  await settle();
+  const dispatcher = registry.require("f").dispatcher();
+  const serving = provider.replicas[1]!;
+  serving.becomeReady();
+  const head = { id: "r", method: "GET", path: "/", query: {}, headers: {}, trigger: { type: "http" as const }, timeoutMs: 1000 };
+  const receiver = { onHead: () => undefined, onData: () => undefined, onFailed: () => undefined };
+  dispatcher.submit(new Call(dispatcher, head, [], 0, receiver, 0));
+  const deleted = service.delete("f", undefined);
+  const [again, update] = [service.delete("f", undefined), service.update("f", SPEC, undefined)];
+  const isMissing = (error: KsError): boolean => error.code === "FUNCTION_NOT_FOUND";
+  await assert.rejects(again, isMissing);
+  await assert.rejects(update, isMissing);
+  await assert.rejects(service.create(SPEC), (error: KsError) => (error.details as { state: string }).state === "deleting");
+  serving.answer();
+  await deleted;
+  await service.create(SPEC);
+});
+
+test("the same spec while failed is built again, and says so", async () => {
+  const { service, provider } = createService(createMemoryStore());
+  await service.create(SPEC);
+  provider.replicas[0]!.failToLoad(new KsError("FUNCTION_FAILED"));
+  await settle();
+  assert.equal(service.get("f").stored.status.state, "failed");
+  const { stored } = await service.update("f", SPEC, undefined);
+  assert.equal(stored.status.state, "deploying");
+  assert.equal(stored.status.message, undefined);
+  assert.equal(stored.generation, 1);
+  provider.replicas[1]!.becomeReady();
+  await settle();
+  assert.equal(service.get("f").stored.status.state, "running");
 });

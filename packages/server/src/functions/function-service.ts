@@ -34,7 +34,7 @@ export class DefaultFunctionService implements FunctionService {
   /** Names whose first commit is under way. */
   readonly #creating = new Set<string>();
   /** Names of functions that are gone for new calls while those within end. */
-  readonly #deleting = new Map<string, Promise<void>>();
+  readonly #deleting = new Set<string>();
   /** Changes of one function happen one after the other. */
   readonly #changes = new Map<string, Promise<unknown>>();
   #draining = false;
@@ -109,8 +109,11 @@ export class DefaultFunctionService implements FunctionService {
     return this.#serialise(name, () => this.#update(name, spec, ifMatch));
   }
 
-  delete(name: string, ifMatch: IfMatch): Promise<void> {
-    return this.#serialise(name, () => this.#delete(name, ifMatch));
+  async delete(name: string, ifMatch: IfMatch): Promise<void> {
+    const entry = await this.#serialise(name, () => this.#delete(name, ifMatch));
+    // Outside the order of changes: what comes now is told at once that the function is gone.
+    await this.#end(entry);
+    failpoint("delete.before-reply");
   }
 
   async #update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
@@ -125,7 +128,7 @@ export class DefaultFunctionService implements FunctionService {
     await this.#options.deployer.written(entry);
     const change = compareSpecs(before.spec, after, code === spec.code);
     if (change === "same") {
-      if (entry.stored.status.state === "failed") this.#options.deployer.build(entry);
+      if (entry.stored.status.state === "failed") await this.#buildAgain(entry);
       return this.#view(entry);
     }
     if (change === "revision") await this.#putRevision(entry, after, spec.code);
@@ -144,6 +147,12 @@ export class DefaultFunctionService implements FunctionService {
     };
     await this.#commit(entry, stored, code);
     this.#options.codeCache.set(stored.uid, stored.revision, code);
+    this.#options.deployer.build(entry);
+  }
+
+  async #buildAgain(entry: FunctionEntry): Promise<void> {
+    const before = entry.stored;
+    await this.#commit(entry, { ...before, status: { ...withoutFailure(before.status), state: "deploying" } }, undefined);
     this.#options.deployer.build(entry);
   }
 
@@ -184,7 +193,7 @@ export class DefaultFunctionService implements FunctionService {
     registry.syncRoutes(entry);
   }
 
-  async #delete(name: string, ifMatch: IfMatch): Promise<void> {
+  async #delete(name: string, ifMatch: IfMatch): Promise<FunctionEntry> {
     const entry = this.#options.registry.require(name);
     checkIfMatch(entry.stored, ifMatch);
     // Before the commit: what a build would still write must not bring the function back.
@@ -197,17 +206,18 @@ export class DefaultFunctionService implements FunctionService {
     }
     failpoint("delete.after-commit");
     this.#options.registry.remove(entry);
+    this.#deleting.add(name);
     this.#options.onTriggersChanged();
-    const ended = this.#end(entry);
-    this.#deleting.set(name, ended);
-    await ended;
-    failpoint("delete.before-reply");
-    this.#deleting.delete(name);
+    return entry;
   }
 
   async #end(entry: FunctionEntry): Promise<void> {
-    await entry.existingDispatcher?.close(new KsError("FUNCTION_NOT_FOUND"));
-    this.#options.onDeleted(entry.stored.uid);
+    try {
+      await entry.existingDispatcher?.close(new KsError("FUNCTION_NOT_FOUND"));
+      this.#options.onDeleted(entry.stored.uid);
+    } finally {
+      this.#deleting.delete(entry.stored.spec.name);
+    }
   }
 
   #serialise<T>(name: string, change: () => Promise<T>): Promise<T> {
