@@ -54,8 +54,7 @@ export class TriggerReply implements CallReceiver {
   }
 
   onFailed(call: Call, error: KsError): void {
-    // A response that has begun is cut, without its last chunk, so that nobody takes it for whole.
-    if (this.#res.headersSent) this.#res.destroy();
+    if (this.#res.headersSent) cut(this.#req, this.#res, error);
     else sendCallError(this.#req, this.#res, call, withoutStack(error));
   }
 
@@ -69,6 +68,15 @@ export class TriggerReply implements CallReceiver {
     this.#res.end();
     call.abandon();
   }
+}
+
+/** Ends a response that has begun without its last chunk, so that nobody takes it for whole. */
+function cut(req: IncomingMessage, res: ServerResponse, error: KsError): void {
+  if (error.code === "CLIENT_CLOSED") return void res.destroy();
+  // In HTTP/1.0 the end of the connection is the end of the body: a reset is not.
+  if (req.httpVersionMinor === 0) return void req.socket.resetAndDestroy();
+  // What the function had sent before leaves with this turn of the event loop.
+  setImmediate(() => res.destroy());
 }
 
 /** Type and stack of a function's error are for whoever manages it, not for its callers. */
