@@ -18,13 +18,13 @@ export class RawConnection {
   readonly #socket: net.Socket;
   #received = Buffer.alloc(0);
   #ended = false;
+  #error: Error | undefined;
 
   private constructor(socket: net.Socket) {
     this.#socket = socket;
     socket.on("data", (chunk: Buffer) => (this.#received = Buffer.concat([this.#received, chunk])));
-    socket.on("error", () => (this.#ended = true));
-    socket.on("close", () => (this.#ended = true));
-    socket.on("end", () => (this.#ended = true));
+    socket.on("error", (error) => (this.#error = error));
+    for (const event of ["close", "end", "error"]) socket.on(event, () => (this.#ended = true));
   }
 
   static async open(url: string): Promise<RawConnection> {
@@ -38,6 +38,11 @@ export class RawConnection {
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Why the connection ended, where it did not end by a FIN. */
+  get error(): Error | undefined {
+    return this.#error;
   }
 
   /** Bytes that came and belong to no response that was read. */
