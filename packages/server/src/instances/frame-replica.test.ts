@@ -149,7 +149,7 @@ describe("FrameReplica", () => {
     const { outcome } = house.call();
     house.specialise();
     await house.clock.advance(10_001);
-    assert.equal((outcome.error?.details as { reason: string }).reason, "LoadTimeout");
+    assert.equal((outcome.error!.details as { reason: string }).reason, "LoadTimeout");
   });
 
   test("a process that ends before READY gives its calls back; after it they fail", async () => {

@@ -6,6 +6,8 @@ import { FrameWriter } from "../protocol/frame-writer.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
 import { cutPieces, RunningCall } from "./running-call.ts";
+import { sayBroken, sayDisconnected, sayDrained, sayHeadTooLarge, sayHeld, sayLoadTimedOut, sayTimedOut } from "./replica-errors.ts";
+import { encodeSpecialise, type Specialisation } from "./specialisation.ts";
 import { SoonestTimer } from "./soonest-timer.ts";
 import { parseErrorMeta, parseFailure, parseResponseMeta } from "./replica-meta.ts";
 
@@ -42,16 +44,6 @@ export interface FrameReplicaOptions {
   onPrinted(lines: PrintedLines): void;
   /** Ends what has no transport yet. */
   onAbandoned(): void;
-}
-
-/** What SPECIALISE tells beside the revision. */
-export interface Specialisation {
-  code: Buffer;
-  module: "commonjs" | "esm" | undefined;
-  concurrency: number;
-  runtimeVersion: string;
-  fromPool: boolean;
-  startMs: number;
 }
 
 /** The gateway's side of one replica, whatever carries its frames. Its frames are hostile input: what breaks a rule ends it. */
@@ -130,7 +122,8 @@ export class FrameReplica implements Replica {
       };
       this.#readiness.resolve(this.#readyInfo);
     };
-    this.#sendSpecialise(specialisation);
+    const { meta, body } = encodeSpecialise(this.revision, specialisation);
+    this.#writer?.send(0, FrameType.SPECIALISE, false, meta, body);
     this.#loadTimer = this.#clock.setTimer(this.#options.loadTimeoutMs, () => this.#loadTimedOut());
     const early = this.#early;
     this.#early = [];
@@ -145,7 +138,7 @@ export class FrameReplica implements Replica {
     const meta = JSON.stringify(head);
     // A UTF-16 unit takes at most 3 bytes of UTF-8, so the exact size is seldom needed.
     if (meta.length * 3 > MAX_META_BYTES && Buffer.byteLength(meta) > MAX_META_BYTES) {
-      sink.onError(refuseHead(Buffer.byteLength(meta)));
+      sink.onError(sayHeadTooLarge(Buffer.byteLength(meta)));
       return call;
     }
     this.#calls.set(stream, call);
@@ -232,8 +225,7 @@ export class FrameReplica implements Replica {
   #connectionEnded(): void {
     this.#accepting = false;
     if (this.#state === "ended" || this.#ending !== undefined) return;
-    const message = "The function closed its connection to the platform";
-    this.#leaveTimer.set(LEAVE_TIMEOUT_MS, () => this.#endBy("crashed", new KsError("FUNCTION_CRASHED", { message })));
+    this.#leaveTimer.set(LEAVE_TIMEOUT_MS, () => this.#endBy("crashed", sayDisconnected()));
   }
 
   /** hot: one frame of the replica. */
@@ -353,31 +345,11 @@ export class FrameReplica implements Replica {
   /** To drain, and without calls: what has a function ends by itself within a moment. */
   #leave(): void {
     if (this.#state === "ready") this.#endDrainedIn(LEAVE_TIMEOUT_MS);
-    else this.#endBy("drained", drained());
+    else this.#endBy("drained", sayDrained());
   }
 
   #endDrainedIn(delayMs: number): void {
-    this.#leaveTimer.set(delayMs, () => this.#endBy("drained", drained()));
-  }
-
-  #sendSpecialise(specialisation: Specialisation): void {
-    const { revision } = this;
-    const environment = Buffer.from(JSON.stringify(revision.spec.environment));
-    const body = Buffer.allocUnsafe(4 + environment.length + specialisation.code.length);
-    body.writeUInt32BE(environment.length);
-    environment.copy(body, 4);
-    specialisation.code.copy(body, 4 + environment.length);
-    const meta = JSON.stringify({
-      function: revision.name,
-      uid: revision.uid,
-      revision: revision.revision,
-      handler: revision.spec.handler,
-      module: specialisation.module,
-      concurrency: specialisation.concurrency,
-      timeoutMs: revision.spec.timeout * 1000,
-      memoryMiB: revision.spec.memory,
-    });
-    this.#writer?.send(0, FrameType.SPECIALISE, false, meta, body);
+    this.#leaveTimer.set(delayMs, () => this.#endBy("drained", sayDrained()));
   }
 
   /** hot */
@@ -417,9 +389,7 @@ export class FrameReplica implements Replica {
   }
 
   #loadTimedOut(): void {
-    const seconds = this.#options.loadTimeoutMs / 1000;
-    const message = `LoadTimeout: the code did not finish loading within ${seconds} s`;
-    this.#endBy("failed", new KsError("FUNCTION_FAILED", { message, details: { reason: "LoadTimeout", message } }));
+    this.#endBy("failed", sayLoadTimedOut(this.#options.loadTimeoutMs));
   }
 
   #startDeadline(call: RunningCall): void {
@@ -453,11 +423,7 @@ export class FrameReplica implements Replica {
     this.#quarantined = true;
     this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
     this.#forget(stream);
-    const seconds = call.timeoutMs / 1000;
-    const what = call.hasHead ? "paused its stream for longer than" : "did not answer within";
-    call.sink.onError(
-      new KsError("TIMEOUT", { message: `The function ${what} its timeout of ${seconds} s`, details: { timeoutSeconds: seconds } }),
-    );
+    call.sink.onError(sayTimedOut(call.timeoutMs, call.hasHead));
     if (this.#calls.size > 0) this.#ping();
   }
 
@@ -465,10 +431,7 @@ export class FrameReplica implements Replica {
   #ping(): void {
     if (this.#pingTimer !== undefined || this.#writer === undefined) return;
     this.#writer.send(0, FrameType.PING, false, "", Buffer.alloc(8));
-    this.#pingTimer = this.#clock.setTimer(PING_TIMEOUT_MS, () => {
-      const message = "The replica was stopped: another call held its event loop beyond its timeout";
-      this.#endBy("held", new KsError("FUNCTION_CRASHED", { message, details: { reason: "EventLoopHeld" } }));
-    });
+    this.#pingTimer = this.#clock.setTimer(PING_TIMEOUT_MS, () => this.#endBy("held", sayHeld()));
   }
 
   #endPing(): void {
@@ -482,8 +445,7 @@ export class FrameReplica implements Replica {
 
   #breakOff(error: unknown): void {
     if (!(error instanceof ProtocolError)) throw error;
-    const message = `The function broke the connection to the platform (${error.message})`;
-    this.#endBy("crashed", new KsError("FUNCTION_CRASHED", { message, details: { reason: "ProtocolError" }, cause: error }));
+    this.#endBy("crashed", sayBroken(error));
   }
 
   /** Answers every call now; the exit is told when the process is gone. */
@@ -510,14 +472,4 @@ export class FrameReplica implements Replica {
       else call.sink.onNotStarted(error);
     }
   }
-}
-
-/** Headers and query within HTTP's bound may still be more than a frame carries: JSON makes them longer. */
-function refuseHead(bytes: number): KsError {
-  const message = `Request headers too large: path, query and headers take ${bytes} bytes as JSON, ${MAX_META_BYTES} are allowed`;
-  return new KsError("HEADERS_TOO_LARGE", { message, details: { limitBytes: MAX_META_BYTES, bytes } });
-}
-
-function drained(): KsError {
-  return new KsError("DRAINING", { message: "The replica had to stop before the call ended", details: { phase: "running" } });
 }
