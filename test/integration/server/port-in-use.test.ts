@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { projectFolder, startServer } from "../../support/server.ts";
+import { describeDead, findLeftovers } from "./support/leftovers.ts";
 
 test("a port in use is told in one line, and leaves neither the process nor its hold on the data folder", async (t) => {
   const taken = createServer().listen(0, "127.0.0.1");
@@ -30,6 +31,7 @@ test("a port in use is told in one line, and leaves neither the process nor its 
   const [code] = (await once(child, "close")) as [number | null];
 
   assert.equal(code, 1);
+  assert.deepEqual(findLeftovers(describeDead(child.pid!, folder)), []);
   assert.equal(errors, `Port ${port} of 127.0.0.1 is in use by another program: stop it, or choose another port with --port\n`);
   const server = await startServer({ dataFolder: folder });
   assert.equal((await server.stop()).code, 0);

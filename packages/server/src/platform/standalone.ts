@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as immediate } from "node:timers/promises";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
 import { createControlApi } from "../api/control-api.ts";
@@ -47,13 +48,16 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const clock = systemClock;
   const tasks = new TaskGroup(log);
   const { failpoint } = config;
-  const store = await createSqliteStore({
+  const opening = createSqliteStore({
     folder: config.dataFolder,
     modules: [EMBEDDED_QUEUE_MODULE],
     onFatal: machine.onFatal,
     ...(failpoint === undefined ? {} : { failpoint }),
   });
-  const runtimes = await findLocalRuntimes(config, machine, clock, log);
+  // A data folder in use is told before anything else is begun.
+  await Promise.race([opening, immediate()]);
+  // Beside each other: the store checks its files in a thread of its own, the runtimes are asked for their versions.
+  const [store, runtimes] = await Promise.all([opening, findLocalRuntimes(config, machine, clock, log)]);
   const queues = await openQueues(config.amqpUrl, store.client, clock, log);
   const tracer = await createTracer(config, machine, log);
   const logs = createFunctionLogs({
@@ -134,7 +138,11 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     handle: (req, res) => gateway.handle(req, res),
   });
 
-  const addresses = await front.start();
+  const addresses = await front.start().catch(async (error: unknown) => {
+    await runtimes.stop();
+    await runtimes.sandbox.stop();
+    throw error;
+  });
   await metrics.load();
   await functions.load();
   await triggers.start();
