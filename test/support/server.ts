@@ -77,13 +77,15 @@ function awaitExit(child: ChildProcess): Promise<{ code: number | null; signal: 
   return new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
 }
 
-/** New, but for the compiled standard library of Go, which takes half a minute of a core and is kept from test to test. */
+/** Compiling Go's standard library takes half a minute of a core, so it is kept from test to test. */
+export const GO_TOOLKITS_FOLDER = join(tmpdir(), "kube-serverless-test-go", "toolkits");
+
+/** New and empty, but for what Go needs. */
 export function createDataFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "kube-serverless-test-"));
-  const shared = join(tmpdir(), "kube-serverless-test-go", "toolkits");
-  mkdirSync(shared, { recursive: true });
+  mkdirSync(GO_TOOLKITS_FOLDER, { recursive: true });
   mkdirSync(join(folder, "go"));
-  symlinkSync(shared, join(folder, "go", "toolkits"));
+  symlinkSync(GO_TOOLKITS_FOLDER, join(folder, "go", "toolkits"));
   return folder;
 }
 

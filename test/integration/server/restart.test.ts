@@ -87,7 +87,7 @@ describe("a restart", () => {
     });
     await first.client.create({
       name: "fresh",
-      code: "exports.handler = async () => 1; for (const end = Date.now() + 2_000; Date.now() < end; );",
+      code: "exports.handler = async () => 1;",
     });
     await first.server.kill();
     const { client, server } = await start();
