@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
+import { disposeRabbitMq, rabbitMqMissing, sharedRabbitMq } from "../support/rabbitmq.ts";
 import { projectFolder, startServer, type TestServer, waitFor } from "../support/server.ts";
 import { explainMissing } from "./support/missing.ts";
 import { compareOutput, type Page, parsePage, type Step } from "./support/page.ts";
@@ -17,11 +18,16 @@ const pages = [...globSync("*.md", { cwd: projectFolder }), ...globSync("{docs,e
 
 /** Pages that need no flags share one server, as its users would; each leaves it as it found it. */
 let shared: Promise<TestServer> | undefined;
-after(async () => (await shared)?.stop());
+after(async () => {
+  await (await shared)?.stop();
+  await disposeRabbitMq();
+});
 
 for (const path of pages) {
   const page = parsePage(readFileSync(join(projectFolder, path), "utf8"));
-  if (page.steps.length > 0) test(`${path} does what it says`, (t) => runPage(t, path, page));
+  if (page.steps.length === 0) continue;
+  test(`${path} does what it says`, (t) => runPage(t, path, page));
+  if (page.alsoRabbitMq) test(`${path} does what it says with RabbitMQ`, (t) => runPageWithRabbitMq(t, path, page));
 }
 
 test("links lead to files and headings that are there", () => {
@@ -34,6 +40,13 @@ test("links lead to files and headings that are there", () => {
   });
   assert.deepEqual(broken, []);
 });
+
+async function runPageWithRabbitMq(t: TestContext, path: string, page: Page): Promise<void> {
+  const missing = rabbitMqMissing();
+  if (missing !== undefined) return t.skip(missing);
+  const { url } = await sharedRabbitMq();
+  await runPage(t, path, { ...page, flags: [...page.flags, "--amqp-url", url] });
+}
 
 async function runPage(t: TestContext, path: string, page: Page): Promise<void> {
   const server = page.flags.length > 0 ? await startServer({ flags: page.flags }) : await (shared ??= startServer());

@@ -27,6 +27,9 @@ test("what differs from run to run is not compared, and the rest is", () => {
   assert.ok(json('{"a": 0.5, "…": "…"}', '{"a": 0.25, "c": 1}'));
   assert.ok(!json('{"a": 1}', '{"a": 2}'));
   assert.ok(!json('{"a": 1}', '{"a": 1, "c": 1}'));
+  assert.ok(json('[1, "…"]', "[1, 2, 3]"));
+  assert.ok(json('[1, "…"]', "[1]"));
+  assert.ok(!json('[1, "…"]', "[2, 1]"));
   assert.ok(!json('[{"a": 1}]', '[{"a": 1}, {}]'));
   assert.ok(!json('{"a": "x"}', "no JSON"));
 });

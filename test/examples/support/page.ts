@@ -11,6 +11,8 @@ export interface Step {
 export interface Page {
   /** Flags of the server that it needs: `<!-- server: --flag value -->`. */
   flags: readonly string[];
+  /** Whether all of it holds with RabbitMQ, too: `<!-- also: rabbitmq -->`. */
+  alsoRabbitMq: boolean;
   /** Programs and languages of functions that it needs: `<!-- needs: openssl go -->`. */
   needs: readonly string[];
   /** Files that it asks for: ```js file=index.js. */
@@ -32,7 +34,8 @@ export function parsePage(markdown: string): Page {
       steps.push({ line, commands: text, until: words.includes("until"), expected: undefined });
     } else if (words[0] === "output" && steps.length > 0) steps.at(-1)!.expected = { language, text };
   }
-  return { flags: findComment(markdown, "server"), needs: findComment(markdown, "needs"), files, steps };
+  const alsoRabbitMq = findComment(markdown, "also").includes("rabbitmq");
+  return { flags: findComment(markdown, "server"), alsoRabbitMq, needs: findComment(markdown, "needs"), files, steps };
 }
 
 function findComment(markdown: string, kind: string): string[] {
@@ -41,7 +44,7 @@ function findComment(markdown: string, kind: string): string[] {
 
 /**
  * Why what was printed is not what the page shows; undefined when it is. `…` stands for anything; in JSON a key `…` for
- * more keys. Instants and numbers with a fraction are equal to any other.
+ * more keys, an item `…` at the end for more items. Instants and numbers with a fraction are equal to any other.
  */
 export function compareOutput(expected: { language: string; text: string }, printed: string): string | undefined {
   const isSame =
@@ -72,9 +75,16 @@ function matchesJson(expected: unknown, printed: unknown): boolean {
   if (typeof expected === "number") return typeof printed === "number" && (expected === printed || !Number.isInteger(expected));
   if (expected === null || typeof expected !== "object") return expected === printed;
   if (printed === null || typeof printed !== "object" || Array.isArray(expected) !== Array.isArray(printed)) return false;
+  if (Array.isArray(expected) && expected.at(-1) === "…") return matchesItems(expected, printed as unknown[]);
   const { "…": more, ...shown } = expected as Record<string, unknown>;
   const keys = Object.keys(shown);
   const hasRight = (key: string): boolean =>
     Object.hasOwn(printed, key) && matchesJson(shown[key], (printed as Record<string, unknown>)[key]);
   return keys.every(hasRight) && (more !== undefined || keys.length === Object.keys(printed).length);
+}
+
+/** Items in order; `…` at the end stands for any number of further ones. */
+function matchesItems(expected: readonly unknown[], printed: readonly unknown[]): boolean {
+  const shown = expected.slice(0, expected.indexOf("…"));
+  return printed.length >= shown.length && shown.every((item, i) => matchesJson(item, printed[i]));
 }
