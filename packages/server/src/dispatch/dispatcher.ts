@@ -225,14 +225,14 @@ export class Dispatcher {
     if (this.#slots.size === 0 && this.#queue.size === 0) this.#scaler.forgetLoad();
   }
 
-  /** Gives up one replica that serves nothing, above `minReplicas`; false when there is none. */
-  giveUpIdle(): boolean {
-    if (this.#queue.size > 0 || this.#slots.size <= this.#bounds.minReplicas) return false;
+  /** Gives up one replica that serves nothing, above `minReplicas`; undefined when there is none. */
+  giveUpIdle(): Replica | undefined {
+    if (this.#queue.size > 0 || this.#slots.size <= this.#bounds.minReplicas) return undefined;
     const idle = this.#slots.findIdle();
-    if (idle === undefined) return false;
+    if (idle === undefined) return undefined;
     this.#record(this.#slots.size, this.#slots.size - 1, "idle", undefined);
     this.#slots.drain(idle);
-    return true;
+    return idle.replica;
   }
 
   scaling(): ScalingView {

@@ -1,5 +1,6 @@
 import type { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
+import type { Replica } from "../instances/port.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 
 /** The scaler looks at every active function so often. */
@@ -37,12 +38,16 @@ export class Fleet {
     for (const dispatcher of this.#dispatchers.list()) if (dispatcher.active) dispatcher.evaluate();
   }
 
-  /** Ends an idle replica of the function that was idle longest; false when every replica has calls or must stay. */
-  giveUpIdle(): boolean {
+  /** Ends an idle replica of the function that was idle longest; undefined when every replica has calls or must stay. */
+  giveUpIdle(): Replica | undefined {
     const byAge = [...this.#dispatchers.list()]
       .filter((dispatcher) => dispatcher.replicas > 0)
       .sort((a, b) => a.lastActiveMs - b.lastActiveMs);
-    return byAge.some((dispatcher) => dispatcher.giveUpIdle());
+    for (const dispatcher of byAge) {
+      const leaving = dispatcher.giveUpIdle();
+      if (leaving !== undefined) return leaving;
+    }
+    return undefined;
   }
 
   /** Resolves when no call runs or waits any more, or at the deadline. */

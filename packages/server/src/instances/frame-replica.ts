@@ -182,6 +182,10 @@ export class FrameReplica implements Replica {
     this.#lastStderr = (this.#lastStderr + text).slice(-4096);
   }
 
+  get ended(): boolean {
+    return this.#state === "ended";
+  }
+
   /** True once the replica is to end and waits for its process to be gone. */
   get ending(): boolean {
     return this.#ending !== undefined || this.#draining;

@@ -11,11 +11,12 @@ import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
 import { defaultCacheFolder, defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
 import type { Sandbox } from "../instances/local/sandbox/port.ts";
 import { startGo } from "./go.ts";
+import type { Replica } from "../instances/port.ts";
 import type { Machine } from "./machine.ts";
 
 export interface LocalRuntimes {
   sandbox: Sandbox;
-  createProvider(parts: { output: OutputSink; reclaimIdle(): boolean }): LocalProvider;
+  createProvider(parts: { output: OutputSink; reclaimIdle(): Replica | undefined }): LocalProvider;
   stop(): Promise<void>;
 }
 

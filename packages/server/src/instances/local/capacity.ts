@@ -22,14 +22,17 @@ interface Waiter {
  */
 export class CapacityLedger {
   readonly limits: CapacityLimits;
-  readonly #makeRoom: (memoryMiB: number) => boolean;
+  readonly #makeRoom: () => Reservation | undefined;
   #replicas = 0;
   #memoryMiB = 0;
-  /** Room that ends of evicted replicas will give to those that wait. */
+  /** What was ended for those that wait, and is not gone yet. */
+  readonly #leaving = new Set<Reservation>();
   readonly #waiters: Waiter[] = [];
+  /** Something has given room back, and nobody waits for it. */
+  onRoom: () => void = () => undefined;
 
-  /** @param makeRoom Ends something idle; false when there is nothing. Its room comes when its process is gone. */
-  constructor(limits: CapacityLimits, makeRoom: (memoryMiB: number) => boolean) {
+  /** @param makeRoom Ends something idle and tells what that holds until its process is gone; undefined when there is nothing. */
+  constructor(limits: CapacityLimits, makeRoom: () => Reservation | undefined) {
     this.limits = limits;
     this.#makeRoom = makeRoom;
   }
@@ -52,30 +55,45 @@ export class CapacityLedger {
   }
 
   /**
-   * Room at once, or when an idle replica that is ended now is gone.
-   * @throws KsError `NO_CAPACITY` when nothing idle can go.
+   * Room at once, or when the idle replicas that are ended now are gone.
+   * @throws KsError `NO_CAPACITY` when too little is idle, `FUNCTION_FAILED` when the machine never has so much.
    */
   reserve(memoryMiB: number): Reservation | Promise<Reservation> {
     const now = this.tryReserve(memoryMiB);
     if (now !== undefined) return now;
-    if (memoryMiB > this.limits.maxMemoryMiB || !this.#makeRoom(memoryMiB)) throw this.#noCapacity(memoryMiB);
+    if (memoryMiB > this.limits.maxMemoryMiB) throw this.#tooLarge(memoryMiB);
+    while (!this.#willFit(memoryMiB)) {
+      const leaving = this.#makeRoom();
+      if (leaving === undefined) throw this.#noCapacity(memoryMiB);
+      this.#leaving.add(leaving);
+    }
     return new Promise((resolve) => this.#waiters.push({ memoryMiB, resolve }));
+  }
+
+  /** Once everybody who waits has room, and all that leaves is gone. */
+  #willFit(memoryMiB: number): boolean {
+    const replicas = this.#replicas - this.#leaving.size + this.#waiters.length;
+    const usedMiB = this.#memoryMiB - sumMiB(this.#leaving) + sumMiB(this.#waiters);
+    return replicas < this.limits.maxReplicas && usedMiB + memoryMiB <= this.limits.maxMemoryMiB;
   }
 
   #take(memoryMiB: number): Reservation {
     this.#replicas++;
     this.#memoryMiB += memoryMiB;
     let held = true;
-    return {
+    const reservation: Reservation = {
       memoryMiB,
       release: () => {
         if (!held) return;
         held = false;
+        this.#leaving.delete(reservation);
         this.#replicas--;
         this.#memoryMiB -= memoryMiB;
         this.#serveWaiters();
+        if (this.#waiters.length === 0) this.onRoom();
       },
     };
+    return reservation;
   }
 
   #serveWaiters(): void {
@@ -83,6 +101,12 @@ export class CapacityLedger {
       this.#waiters.shift();
       next.resolve(this.#take(next.memoryMiB));
     }
+  }
+
+  #tooLarge(memoryMiB: number): KsError {
+    const { maxMemoryMiB } = this.limits;
+    const message = `MemoryLimit: the function asks for ${memoryMiB} MiB, all replicas together may have ${maxMemoryMiB} MiB. Ask for less, or raise --max-memory`;
+    return new KsError("FUNCTION_FAILED", { message, details: { reason: "MemoryLimit", message } });
   }
 
   #noCapacity(memoryMiB: number): KsError {
@@ -95,4 +119,10 @@ export class CapacityLedger {
       details: { replicas: this.#replicas, maxReplicas, memoryMiB: this.#memoryMiB, maxMemoryMiB },
     });
   }
+}
+
+function sumMiB(holders: Iterable<{ memoryMiB: number }>): number {
+  let sum = 0;
+  for (const { memoryMiB } of holders) sum += memoryMiB;
+  return sum;
 }

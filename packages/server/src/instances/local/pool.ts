@@ -36,11 +36,18 @@ const CLAIM_WINDOW_MS = 10_000;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
 
+/** A replica that is being started for a pool. */
+interface PoolStart {
+  reservation: Reservation;
+  /** Others need its room more: it ends as soon as it has started. */
+  unwanted: boolean;
+}
+
 class ClassPool {
   readonly replicaClass: ReplicaClass;
   readonly configured: number;
   waiting: PooledReplica[] = [];
-  starting = 0;
+  readonly starts = new Set<PoolStart>();
   claims: number[] = [];
   backoffMs = 0;
   backoff: Timer | undefined;
@@ -57,6 +64,7 @@ export class ReplicaPool {
   readonly #classes = new Map<string, ClassPool>();
   #stopped = false;
   #trimTimer: Timer | undefined;
+  #refilling: NodeJS.Immediate | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -81,15 +89,30 @@ export class ReplicaPool {
     return taken;
   }
 
-  /** Ends one waiting replica of another class than the one that needs room; false when there is none. */
-  evict(): boolean {
+  /** Room has come free: every class may have what it lacks. */
+  refill(): void {
+    this.#refilling ??= setImmediate(() => {
+      this.#refilling = undefined;
+      for (const pool of this.#classes.values()) this.#refill(pool);
+    });
+  }
+
+  /** Ends one replica that waits, or that would once it has started, and tells what it holds until then; undefined when there is none. */
+  evict(): Reservation | undefined {
     for (const pool of this.#classes.values()) {
       const victim = pool.waiting.shift();
       if (victim === undefined) continue;
       this.#end(victim);
-      return true;
+      return victim.reservation;
     }
-    return false;
+    for (const pool of this.#classes.values()) {
+      for (const start of pool.starts) {
+        if (start.unwanted) continue;
+        start.unwanted = true;
+        return start.reservation;
+      }
+    }
+    return undefined;
   }
 
   state(): { runtime: string; memoryMiB: number; waiting: PooledReplica[]; target: number; configured: number }[] {
@@ -105,6 +128,7 @@ export class ReplicaPool {
   stop(): void {
     this.#stopped = true;
     this.#trimTimer?.cancel();
+    clearImmediate(this.#refilling);
     for (const pool of this.#classes.values()) {
       pool.backoff?.cancel();
       for (const pooled of pool.waiting) this.#end(pooled);
@@ -132,22 +156,25 @@ export class ReplicaPool {
 
   #refill(pool: ClassPool): void {
     if (this.#stopped || pool.backoff !== undefined) return;
-    for (let missing = this.#target(pool) - pool.waiting.length - pool.starting; missing > 0; missing--) {
+    const starting = [...pool.starts].filter((start) => !start.unwanted).length;
+    for (let missing = this.#target(pool) - pool.waiting.length - starting; missing > 0; missing--) {
       const reservation = this.#options.ledger.tryReserve(pool.replicaClass.memoryMiB);
       if (reservation === undefined) return;
-      pool.starting++;
-      void this.#startOne(pool, reservation);
+      void this.#startOne(pool, { reservation, unwanted: false });
     }
   }
 
-  async #startOne(pool: ClassPool, reservation: Reservation): Promise<void> {
+  async #startOne(pool: ClassPool, start: PoolStart): Promise<void> {
+    const { reservation } = start;
+    pool.starts.add(start);
     try {
       const waiting = await this.#options.start(pool.replicaClass, false);
-      pool.starting--;
+      pool.starts.delete(start);
       pool.backoffMs = 0;
-      this.#add(pool, { waiting, reservation });
+      if (start.unwanted) this.#end({ waiting, reservation });
+      else this.#add(pool, { waiting, reservation });
     } catch (error) {
-      pool.starting--;
+      pool.starts.delete(start);
       reservation.release();
       if (this.#stopped) return;
       this.#options.onError(error, pool.replicaClass);
@@ -168,8 +195,10 @@ export class ReplicaPool {
   }
 
   #backOff(pool: ClassPool): void {
+    // Several that failed together are one failure.
+    if (pool.backoff !== undefined) return;
     pool.backoffMs = Math.min(MAX_BACKOFF_MS, pool.backoffMs === 0 ? FIRST_BACKOFF_MS : pool.backoffMs * 2);
-    pool.backoff ??= this.#options.clock.setTimer(pool.backoffMs, () => {
+    pool.backoff = this.#options.clock.setTimer(pool.backoffMs, () => {
       pool.backoff = undefined;
       this.#refill(pool);
     });
@@ -180,10 +209,12 @@ export class ReplicaPool {
     this.#trimTimer ??= this.#options.clock.setTimer(CLAIM_WINDOW_MS + 1000, () => {
       this.#trimTimer = undefined;
       let again = false;
-      for (const pool of this.#classes.values()) {
+      for (const [key, pool] of this.#classes) {
         const target = this.#target(pool);
         while (pool.waiting.length > target) this.#end(pool.waiting.shift()!);
         again ||= pool.claims.length > 0;
+        // A class that nobody asks for any more is forgotten, as there may be many.
+        if (target === 0 && pool.starts.size === 0 && pool.backoff === undefined) this.#classes.delete(key);
       }
       if (again && !this.#stopped) this.#scheduleTrim();
     });

@@ -53,8 +53,8 @@ export interface LocalProviderOptions {
   go: GoSupport | undefined;
   /** Resolves when Go's tools are there, and never while they cannot be made. */
   goReady: Promise<void>;
-  /** Ends an idle replica of some function; false when there is none. */
-  reclaimIdle(): boolean;
+  /** Ends an idle replica of some function; undefined when there is none. */
+  reclaimIdle(): Replica | undefined;
   onStartFailed(error: unknown, replicaClass: ReplicaClass): void;
 }
 
@@ -69,6 +69,7 @@ export class LocalProvider implements ReplicaProvider {
   readonly #pool: ReplicaPool;
   readonly #gate = new StartGate(availableParallelism());
   readonly #replicas = new Set<FrameReplica>();
+  readonly #reservations = new WeakMap<Replica, Reservation>();
   readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
   /** Process ids of this run are told apart from those of an earlier one. */
   readonly #runId = Date.now().toString(36);
@@ -77,7 +78,8 @@ export class LocalProvider implements ReplicaProvider {
 
   constructor(options: LocalProviderOptions) {
     this.#options = options;
-    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() || options.reclaimIdle());
+    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() ?? this.#reclaimIdle());
+    this.#ledger.onRoom = () => this.#pool.refill();
     this.#pool = new ReplicaPool({
       clock: options.clock,
       ledger: this.#ledger,
@@ -178,6 +180,11 @@ export class LocalProvider implements ReplicaProvider {
     return replica;
   }
 
+  #reclaimIdle(): Reservation | undefined {
+    const leaving = this.#options.reclaimIdle();
+    return leaving === undefined ? undefined : this.#reservations.get(leaving);
+  }
+
   #newId(runtime: string): string {
     return `${runtime}-${this.#runId}-${this.#nextId++}`;
   }
@@ -195,9 +202,12 @@ export class LocalProvider implements ReplicaProvider {
     room: Room,
     code: string | Promise<string>,
   ): Promise<void> {
+    // It may fail while the process is still starting: read then, told below.
+    const reading = Promise.resolve(code);
+    reading.catch(() => undefined);
     const claimed = pooled ?? (await this.#startInRoom(replica, await room!));
     try {
-      this.#specialise(replica, claimed, await code, pooled !== undefined);
+      this.#specialise(replica, claimed, await reading, pooled !== undefined);
     } catch (error) {
       this.#giveBack(claimed);
       throw error;
@@ -206,6 +216,8 @@ export class LocalProvider implements ReplicaProvider {
 
   async #startInRoom(replica: FrameReplica, reservation: Reservation): Promise<PooledReplica> {
     try {
+      // Who wanted it may have left while it waited for room.
+      if (replica.ended) throw new KsError("DRAINING");
       return { waiting: await this.#startWaiting(this.#classOf(replica.revision), true, replica.id), reservation };
     } catch (error) {
       reservation.release();
@@ -246,6 +258,7 @@ export class LocalProvider implements ReplicaProvider {
   #specialise(replica: FrameReplica, pooled: PooledReplica, code: string, fromPool: boolean): void {
     const { process, startMs } = pooled.waiting;
     const { revision } = replica;
+    this.#reservations.set(replica, pooled.reservation);
     process.stdout.on("data", (chunk: Buffer) => this.#options.output.raw(replica, "stdout", chunk));
     process.stderr.on("data", (chunk: Buffer) => {
       replica.noteStderr(chunk.toString("latin1"));

@@ -31,6 +31,8 @@ export async function awaitHello(
     await receiveHello(process, clock, timeoutMs);
   } catch (error) {
     process.kill();
+    // Its room is given on only when it is gone.
+    await process.exited;
     const detail = stderr.join("").trim().slice(0, 2000);
     const message = `The runtime did not start: ${(error as Error).message}${detail === "" ? "" : `: ${detail}`}`;
     throw new KsError("FUNCTION_CRASHED", { message, cause: error });
