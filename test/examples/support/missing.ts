@@ -1,7 +1,14 @@
 import { execFileSync } from "node:child_process";
 import type { TestServer } from "../../support/server.ts";
 
-const PACKAGES: Record<string, string> = { curl: "curl", openssl: "openssl", jq: "jq", bash: "bash" };
+/** Debian's package of a program, where its name is another. */
+const PACKAGES: Record<string, string> = { bwrap: "bubblewrap", nginx: "nginx-light", "systemd-analyze": "systemd" };
+
+/** Why a test that needs these programs cannot run here; undefined when it can. */
+export function explainMissingPrograms(names: readonly string[]): string | undefined {
+  const missing = names.find((name) => !isProgram(name));
+  return missing === undefined ? undefined : `${missing} is missing: install the package ${PACKAGES[missing] ?? missing}`;
+}
 
 /** Why a test that needs these programs and languages cannot run here; undefined when it can. */
 export async function explainMissing(server: TestServer, needs: readonly string[]): Promise<string | undefined> {
@@ -9,9 +16,9 @@ export async function explainMissing(server: TestServer, needs: readonly string[
   for (const need of needs) {
     const named = runtimes.filter(({ language }) => language === need);
     if (named.length > 0 && !named.some(({ available }) => available)) return `${need} is missing: ${named[0]!.hint}`;
-    if (named.length === 0 && !isProgram(need)) return `${need} is missing: install the package ${PACKAGES[need] ?? need}`;
   }
-  return undefined;
+  const languages = new Set(runtimes.map(({ language }) => language));
+  return explainMissingPrograms(needs.filter((need) => !languages.has(need)));
 }
 
 function isProgram(name: string): boolean {
