@@ -6,10 +6,11 @@ import { startServer, type TestServer, waitFor } from "../../support/server.ts";
 const JSON_TYPE = { "content-type": "application/json" };
 
 /** Sends bytes on a connection of its own and resolves with what came back until the server closed it. */
-function exchange(port: number, text: string): Promise<string> {
+function exchange(port: number, text: string, later?: { text: string; afterMs: number }): Promise<string> {
   return new Promise((resolve, reject) => {
     let received = "";
     const socket = connect(port, "127.0.0.1", () => socket.write(text));
+    if (later !== undefined) setTimeout(() => socket.write(later.text), later.afterMs);
     // The caller never closes by itself.
     socket.on("data", (chunk: Buffer) => (received += chunk.toString()));
     socket.on("close", () => resolve(received));
@@ -57,6 +58,14 @@ describe("callers that misbehave below the API", () => {
     assert.equal(scaling.inFlight, 0);
     assert.equal(scaling.queued, 0);
   }
+
+  test("a slow upload is no wait for a place, and no cold start when a replica was ready before it ended", async () => {
+    const head = "POST /fn/count?a=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n";
+    const answer = await exchange(server.port, head, { text: "{}", afterMs: 1500 });
+    assert.match(answer, /^HTTP\/1\.1 200 /);
+    assert.ok(Number(/queue;dur=([\d.]+)/.exec(answer)?.[1]) < 1000, answer);
+    assert.match(answer, /X-Cold-Start: false/);
+  });
 
   test("CONNECT that is reset while it is refused harms nobody", async () => {
     const request = "CONNECT example.com:443 HTTP/1.1\r\nHost: localhost\r\n\r\n";

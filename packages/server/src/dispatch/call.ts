@@ -6,6 +6,7 @@ import type { Slot } from "./slots.ts";
 
 /** What became of a call's time, for headers and metrics; milliseconds. */
 export interface CallTimes {
+  /** When it was there with its whole body. */
   arrivedAtMs: number;
   /** When it was given to a replica. */
   sentAtMs: number;

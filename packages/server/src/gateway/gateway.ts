@@ -154,17 +154,18 @@ export class Gateway {
   #invoke(inbound: Inbound, invocation: Invocation): void {
     const { req } = inbound;
     const { entry } = invocation;
-    if (hasNoBody(req)) return this.#submit(inbound, invocation, { chunks: [], bytes: 0 });
+    if (hasNoBody(req)) return this.#submit(inbound, invocation, { chunks: [], bytes: 0 }, inbound.arrivedAtMs);
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming.
     if (announced <= MAX_CALL_BODY_BYTES) entry.dispatcher().warm();
     readBody(req, MAX_CALL_BODY_BYTES)
-      .then((body) => this.#submit(inbound, invocation, body))
+      // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
+      .then((body) => this.#submit(inbound, invocation, body, this.#options.clock.monotonicMs()))
       .catch((error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId));
   }
 
   /** hot */
-  #submit(inbound: Inbound, invocation: Invocation, body: Body): void {
+  #submit(inbound: Inbound, invocation: Invocation, body: Body, wholeAtMs: number): void {
     const { req, res, head, target, requestId } = inbound;
     const { entry } = invocation;
     const dispatcher = entry.dispatcher();
@@ -183,7 +184,7 @@ export class Gateway {
       timeoutMs: entry.timeoutMs,
       ...(traceparent === undefined ? undefined : { traceparent }),
     };
-    const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, inbound.arrivedAtMs);
+    const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, wholeAtMs);
     call.trace = trace;
     res.on("close", () => {
       if (!res.writableFinished) call.abandon();
