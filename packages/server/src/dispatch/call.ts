@@ -43,6 +43,8 @@ export class Call implements CallSink {
   ended = false;
   /** The caller has gone; what the handler still does counts as CLIENT_CLOSED. */
   abandoned = false;
+  /** Why its response was not passed on. */
+  refusal: KsError | undefined;
   /** Its spans, where calls are traced. */
   trace: CallTrace | undefined;
   readonly #dispatcher: Dispatcher;
@@ -68,15 +70,20 @@ export class Call implements CallSink {
     this.durationMs = head.durationMs;
     this.status = head.status;
     this.#dispatcher.noteHead(this);
-    if (!more) this.#dispatcher.callEnded(this, undefined);
-    if (!this.abandoned) this.receiver.onHead(this, head, piece, more);
-    else if (more) this.handle?.credit(piece.length);
+    try {
+      if (!this.abandoned) this.receiver.onHead(this, head, piece, more);
+    } finally {
+      if (!more) this.#dispatcher.callEnded(this, undefined);
+    }
   }
 
   onData(piece: Buffer, more: boolean): void {
-    if (!more) this.#dispatcher.callEnded(this, undefined);
-    if (!this.abandoned) this.receiver.onData(this, piece, more);
-    else if (more) this.handle?.credit(piece.length);
+    try {
+      if (!this.abandoned) this.receiver.onData(this, piece, more);
+      else if (more) this.handle?.credit(piece.length);
+    } finally {
+      if (!more) this.#dispatcher.callEnded(this, undefined);
+    }
   }
 
   onError(error: KsError): void {
@@ -95,6 +102,13 @@ export class Call implements CallSink {
 
   onNotStarted(cause: KsError): void {
     this.#dispatcher.callReturned(this, cause);
+  }
+
+  /** What the function answers cannot be passed on: this counts instead of it. */
+  refuse(error: KsError): void {
+    this.refusal = error;
+    this.receiver.onFailed(this, error);
+    this.abandon();
   }
 
   /** The caller is gone: leaves the queue, or aborts the handler's signal. */

@@ -133,7 +133,7 @@ export class Dispatcher {
     if (call.ended) return;
     if (!call.hasHead) this.noteHead(call);
     this.#leaveSlot(call);
-    this.#end(call, call.abandoned ? new KsError("CLIENT_CLOSED") : error);
+    this.#end(call, call.refusal ?? (call.abandoned ? new KsError("CLIENT_CLOSED") : error));
     if (this.#queue.size === 0) return;
     if (call.slot?.listed === false) this.#poke();
     this.#drainQueue();

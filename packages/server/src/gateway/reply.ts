@@ -32,8 +32,7 @@ export class TriggerReply implements CallReceiver {
       headers = filterFunctionHeaders(head.headers);
     } catch (error) {
       if (!(error instanceof KsError)) throw error;
-      if (more) call.abandon();
-      return this.onFailed(call, error);
+      return call.refuse(error);
     }
     const contentType = defaultContentType(head.kind);
     if (contentType !== undefined && !hasHeader(headers, "content-type")) headers.push("Content-Type", contentType);
@@ -122,8 +121,7 @@ export class InvokeReply implements CallReceiver {
     if (this.#bytes <= MAX_RESPONSE_BYTES) return true;
     this.#pieces = [];
     const message = `The function's response is over ${MAX_RESPONSE_BYTES} bytes. Call it through /fn or an HTTP trigger to stream it`;
-    this.onFailed(call, new KsError("RESPONSE_TOO_LARGE", { message, details: { limitBytes: MAX_RESPONSE_BYTES } }));
-    call.abandon();
+    call.refuse(new KsError("RESPONSE_TOO_LARGE", { message, details: { limitBytes: MAX_RESPONSE_BYTES } }));
     return false;
   }
 
@@ -133,7 +131,7 @@ export class InvokeReply implements CallReceiver {
       functionHeaders = head.headers.length === 0 ? [] : filterFunctionHeaders(head.headers);
     } catch (error) {
       if (!(error instanceof KsError)) throw error;
-      return this.onFailed(call, error);
+      return call.refuse(error);
     }
     const envelope = buildEnvelope(head.status, functionHeaders, head.kind, body);
     const headers = ["Content-Type", "application/json; charset=utf-8", "Content-Length", String(envelope.length)];
