@@ -102,14 +102,11 @@ describe("/openapi.json", () => {
 
   test("has an example that deploys as it stands", async () => {
     const { json } = await platform.send({ path: "/openapi.json" });
-    const [, create] =
-      Object.entries(json.paths as Record<string, { post?: unknown }>).find(
-        ([path, methods]) => path.endsWith("/functions") && "post" in methods,
-      ) ?? [];
-    const { examples, example } =
-      (create?.post as { requestBody: { content: Record<string, { examples?: Record<string, { value: object }>; example?: object }> } })
-        .requestBody.content["application/json"] ?? {};
-    const values = [example, ...Object.values(examples ?? {}).map(({ value }) => value)].filter((value) => value !== undefined);
+    const path = Object.keys(json.paths).find((known) => known.endsWith("/functions")) ?? "";
+    const { examples = {}, example } = json.paths[path].post.requestBody.content["application/json"];
+    const values = [example, ...Object.values(examples as Record<string, { value: object }>).map(({ value }) => value)].filter(
+      (value) => value !== undefined,
+    );
     assert.ok(values.length > 0);
     for (const value of values) {
       const name = await platform.deploy({ ...(value as { code: string }), name: uniqueName("example"), triggers: [] });
