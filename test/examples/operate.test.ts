@@ -91,7 +91,7 @@ test("proxy: the page's nginx lets functions out, keeps the rest in, and tells w
     join(folder, "nginx.conf"),
     `${user} daemon off; pid ${folder}/pid; error_log stderr; events {} http { access_log off; ${paths} ${site} }`,
   );
-  const nginx = spawn("nginx", ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
+  const nginx = spawn("nginx", ["-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
   t.after(() => nginx.kill());
 
   const answer = await waitFor("nginx to answer", () => get("/show", port, certificate).catch(() => undefined));
