@@ -1,4 +1,5 @@
 import type { CronCheck, FunctionMetrics, RuntimeInfo } from "@kube-serverless/contracts";
+import type { BodyBudget } from "../http/body-budget.ts";
 import type { FunctionService } from "../functions/port.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
 import type { QueueDriver } from "../queue/port.ts";
@@ -22,6 +23,7 @@ export interface ApiDependencies {
   readMetrics(stored: StoredFunction): FunctionMetrics;
   readScaling(stored: StoredFunction): ScalingView;
   logs: Pick<FunctionLogs, "query" | "follow">;
+  bodies: Pick<BodyBudget, "hold">;
   queues: Pick<QueueDriver, "publish" | "stats">;
   runtimes(): readonly RuntimeInfo[];
   readiness(): Readiness | Promise<Readiness>;

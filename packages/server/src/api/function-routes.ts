@@ -14,7 +14,7 @@ export interface NameParams {
 }
 
 /** `/functions` and `/functions/{name}`. */
-export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron }: ApiDependencies): void {
+export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, bodies }: ApiDependencies): void {
   app.get(LIST_PATH, async (request, reply) => {
     const page = takePage(functions.list(), (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
     if (page.link !== undefined) void reply.header("Link", page.link);
@@ -22,7 +22,7 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron }
   });
 
   app.post(LIST_PATH, async (request, reply) => {
-    const spec = parseFunctionSpec(await readJsonBody(request.raw), { cron: checkCron });
+    const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { cron: checkCron });
     const view = await functions.create(spec);
     tag(reply, view).code(201).header("Location", `${LIST_PATH}/${spec.name}`);
     return buildDeployedBody(view);
@@ -37,7 +37,7 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron }
   app.put<NameParams>(ONE_PATH, async (request, reply) => {
     const { name } = request.params;
     functions.get(name);
-    const spec = parseFunctionSpec(await readJsonBody(request.raw), { name, cron: checkCron });
+    const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { name, cron: checkCron });
     const view = await functions.update(name, spec, readIfMatch(request));
     tag(reply, view);
     return buildDeployedBody(view);

@@ -13,7 +13,7 @@ interface QueueParams {
 }
 
 /** Publishing to a queue, and how many messages are in it. */
-export function addQueueRoutes(app: FastifyInstance, { queues }: ApiDependencies): void {
+export function addQueueRoutes(app: FastifyInstance, { queues, bodies }: ApiDependencies): void {
   app.get<QueueParams>("/api/v1/queues/:queue", async (request) => {
     const { queue } = request.params;
     const stats = isQueueName(queue) ? await queues.stats(queue) : undefined;
@@ -25,7 +25,7 @@ export function addQueueRoutes(app: FastifyInstance, { queues }: ApiDependencies
   app.post<QueueParams>(MESSAGES_PATH, async (request, reply) => {
     const { queue } = request.params;
     if (!isQueueName(queue)) throw queueNotFound(queue);
-    const body = await readWholeBody(request.raw, MAX_MESSAGE_BYTES);
+    const body = await readWholeBody(request.raw, MAX_MESSAGE_BYTES, bodies.hold(reply.raw));
     const messageId = randomUUID();
     const contentType = request.headers["content-type"];
     const headers = pickMessageHeaders(request.headers);

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { KsError } from "@kube-serverless/contracts";
+import type { BodyHold } from "../http/body-budget.ts";
 import { hasNoBody, readBody } from "../http/read-body.ts";
 import { parseStrictJson } from "./strict-json.ts";
 
@@ -21,11 +22,11 @@ export function checkJsonHead(request: IncomingMessage): void {
 }
 
 /** @throws KsError `INVALID_REQUEST`, `BODY_TOO_LARGE` */
-export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
-  return parseStrictJson(await readWholeBody(request, MAX_CONTROL_BODY_BYTES));
+export async function readJsonBody(request: IncomingMessage, hold: BodyHold): Promise<unknown> {
+  return parseStrictJson(await readWholeBody(request, MAX_CONTROL_BODY_BYTES, hold));
 }
 
-export async function readWholeBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  const { chunks, bytes } = await readBody(request, limitBytes);
+export async function readWholeBody(request: IncomingMessage, limitBytes: number, hold: BodyHold): Promise<Buffer> {
+  const { chunks, bytes } = await readBody(request, limitBytes, hold);
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, bytes);
 }

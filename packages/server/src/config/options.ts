@@ -156,6 +156,13 @@ export const OPTIONS = {
     default: "64MiB",
     parse: parseMemoryMiB(1),
   }),
+  maxBodiesMiB: declareOption("max-bodies-size", {
+    group: "Calls",
+    placeholder: "SIZE",
+    help: "Request bodies that the server holds at once, of all calls together; beyond it 429 OVERLOADED.",
+    default: "512MiB",
+    parse: parseMemoryMiB(8),
+  }),
   idleTimeoutMs: declareOption("idle-timeout", {
     group: "Replicas",
     placeholder: "TIME",

@@ -34,7 +34,7 @@ export class DefaultFunctionService implements FunctionService {
   /** Names whose first commit is under way. */
   readonly #creating = new Set<string>();
   /** Names of functions that are gone for new calls while those within end. */
-  readonly #deleting = new Set<string>();
+  readonly #deleting = new Map<string, FunctionEntry>();
   /** Changes of one function happen one after the other. */
   readonly #changes = new Map<string, Promise<unknown>>();
   #draining = false;
@@ -55,6 +55,11 @@ export class DefaultFunctionService implements FunctionService {
   /** No more changes. */
   drain(): void {
     this.#draining = true;
+  }
+
+  /** Functions that are deleted while calls within still end. */
+  deleting(): Iterable<FunctionEntry> {
+    return this.#deleting.values();
   }
 
   list(): FunctionView[] {
@@ -206,7 +211,7 @@ export class DefaultFunctionService implements FunctionService {
     }
     failpoint("delete.after-commit");
     this.#options.registry.remove(entry);
-    this.#deleting.add(name);
+    this.#deleting.set(name, entry);
     this.#options.onTriggersChanged();
     return entry;
   }

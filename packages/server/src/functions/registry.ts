@@ -6,6 +6,8 @@ import type { StoredFunction } from "../store/port.ts";
 /** A function in memory. Its dispatcher is made at its first call, as most functions are idle. */
 export class FunctionEntry {
   stored: StoredFunction;
+  /** Deleted: what still ends of it counts nowhere. */
+  gone = false;
   readonly #createDispatcher: (entry: FunctionEntry) => Dispatcher;
   #dispatcher: Dispatcher | undefined;
 
@@ -72,6 +74,7 @@ export class FunctionRegistry {
   }
 
   remove(entry: FunctionEntry): void {
+    entry.gone = true;
     this.#byName.delete(entry.stored.spec.name);
     this.#byUid.delete(entry.stored.uid);
     this.routes.remove(entry.stored.uid);

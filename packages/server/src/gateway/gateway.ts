@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { KsError, RESERVED_SEGMENTS, splitPath, type TriggerInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
+import type { BodyBudget } from "../http/body-budget.ts";
 import { type Body, hasNoBody, readBody } from "../http/read-body.ts";
 import type { RequestGuard } from "../http/request-guard.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
@@ -47,6 +48,7 @@ export interface GatewayOptions {
   registry: FunctionRegistry;
   control: ControlHandler;
   forwarding: Forwarding;
+  bodies: BodyBudget;
   /** Undefined: calls are not traced, and the caller's `traceparent` is passed on as it is. */
   tracer: CallTracer | undefined;
   onRequestError(error: KsError, requestId: string): void;
@@ -158,7 +160,7 @@ export class Gateway {
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming.
     if (announced <= MAX_CALL_BODY_BYTES) entry.dispatcher().warm();
-    readBody(req, MAX_CALL_BODY_BYTES)
+    readBody(req, MAX_CALL_BODY_BYTES, this.#options.bodies.hold(inbound.res))
       // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
       .then((body) => this.#submit(inbound, invocation, body, this.#options.clock.monotonicMs()))
       .catch((error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId));

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { KsError } from "@kube-serverless/contracts";
+import type { BodyHold } from "./body-budget.ts";
 
 /** A body makes no progress for so long: 408. */
 const IDLE_TIMEOUT_MS = 60_000;
@@ -24,13 +25,14 @@ export function hasNoBody(req: IncomingMessage): boolean {
 }
 
 /**
- * Collects a body. @throws KsError `BODY_TOO_LARGE` at once when the head says so or as soon as it is passed, `REQUEST_TIMEOUT`,
- * `CLIENT_CLOSED` when the caller goes away.
+ * Collects a body. @throws KsError `BODY_TOO_LARGE` at once when the head says so or as soon as it is passed, `OVERLOADED` when it does
+ * not fit beside the others, `REQUEST_TIMEOUT`, `CLIENT_CLOSED` when the caller goes away.
  */
-export function readBody(req: IncomingMessage, limitBytes: number): Promise<Body> {
-  if (hasNoBody(req)) return Promise.resolve(NO_BODY);
+export async function readBody(req: IncomingMessage, limitBytes: number, hold: BodyHold): Promise<Body> {
+  if (hasNoBody(req)) return NO_BODY;
   const announced = Number(req.headers["content-length"] ?? 0);
-  if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes, announced));
+  if (announced > limitBytes) throw tooLarge(limitBytes, announced);
+  hold.take(announced);
   awaitsContinue.get(req)?.();
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -44,6 +46,8 @@ export function readBody(req: IncomingMessage, limitBytes: number): Promise<Body
     const onData = (chunk: Buffer): void => {
       bytes += chunk.length;
       if (bytes > limitBytes) return settle(tooLarge(limitBytes, undefined));
+      const refusal = bytes > announced ? refusalOf(hold, chunk.length) : undefined;
+      if (refusal !== undefined) return settle(refusal);
       chunks.push(chunk);
       timer.refresh();
     };
@@ -55,6 +59,16 @@ export function readBody(req: IncomingMessage, limitBytes: number): Promise<Body
     );
     req.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
   });
+}
+
+/** Why the budget has no room for a piece that was not announced. */
+function refusalOf(hold: BodyHold, bytes: number): KsError | undefined {
+  try {
+    hold.take(bytes);
+    return undefined;
+  } catch (error) {
+    return error as KsError;
+  }
 }
 
 function tooLarge(limitBytes: number, bytes: number | undefined): KsError {

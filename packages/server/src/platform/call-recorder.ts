@@ -22,12 +22,14 @@ export class CallRecorder {
 
   /** hot */
   record(entry: FunctionEntry, call: Call, error: KsError | undefined): void {
+    if (call.trace !== undefined) this.#trace(entry, call, error);
+    // Its counters are gone, and would begin anew.
+    if (entry.gone) return;
     const counters = this.#metrics.counters(entry.stored.uid);
     const reached = call.slot !== undefined;
     if (error !== undefined && !reached && REFUSALS.has(error.code)) counters.recordRefusal(error.code);
     else counters.record(reached ? call.durationMs : -1, entry.memoryMiB, error?.code, this.#clock.nowMs());
     if (call.times.cold) counters.recordColdStart(coldStartOf(call));
-    if (call.trace !== undefined) this.#trace(entry, call, error);
   }
 
   #trace(entry: FunctionEntry, call: Call, error: KsError | undefined): void {

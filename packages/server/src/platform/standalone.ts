@@ -9,9 +9,10 @@ import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { Fleet } from "../dispatch/fleet.ts";
-import { FunctionRegistry } from "../functions/registry.ts";
+import { type FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import { Forwarding } from "../gateway/forwarding.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import { BodyBudget } from "../http/body-budget.ts";
 import { Front } from "../http/front.ts";
 import { RequestGuard } from "../http/request-guard.ts";
 import type { PoolState } from "../instances/port.ts";
@@ -68,7 +69,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
   const metrics = new MetricsRegistry({ store, clock, tasks, prices });
   const registry = new FunctionRegistry();
-  const fleet = new Fleet(clock, { list: () => existingDispatchers(registry) });
+  const fleet = new Fleet(clock, { list: () => existingDispatchers([...registry.entries(), ...functions.deleting()]) });
   const provider = runtimes.createProvider({ output: new FunctionOutput(logs), reclaimIdle: () => fleet.giveUpIdle() });
   const recorder = new CallRecorder(clock, metrics, tracer);
   const invoker = new TriggerInvoker(clock, registry, tracer);
@@ -90,8 +91,10 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
 
   let state: Readiness["state"] = "starting";
   const degraded = (): string[] => [...provider.degraded(), ...(store.writable ? [] : ["store"]), ...(queues.connected ? [] : ["broker"])];
+  const bodies = new BodyBudget(config.maxBodiesMiB * 1024 * 1024);
   const dependencies: ApiDependencies = {
     functions,
+    bodies,
     readMetrics: ({ uid }) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)),
     readScaling: (stored) => registry.require(stored.spec.name).dispatcher().scaling(),
     logs,
@@ -125,6 +128,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     registry,
     control,
     forwarding: new Forwarding(config.trustedProxies, config.tlsCertFile === undefined ? "http" : "https"),
+    bodies,
     tracer,
     onRequestError: (error, requestId) => {
       if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, requestId }, "request failed");
@@ -189,8 +193,8 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   };
 }
 
-function* existingDispatchers(registry: FunctionRegistry): Generator<Dispatcher> {
-  for (const { existingDispatcher } of registry.entries()) if (existingDispatcher !== undefined) yield existingDispatcher;
+function* existingDispatchers(entries: Iterable<FunctionEntry>): Generator<Dispatcher> {
+  for (const { existingDispatcher } of entries) if (existingDispatcher !== undefined) yield existingDispatcher;
 }
 
 function liveFigures(dispatcher: Dispatcher | undefined): { inFlight: number; replicas: number } {

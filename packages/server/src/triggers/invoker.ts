@@ -44,15 +44,19 @@ export class TriggerInvoker {
         ...(trace === undefined ? undefined : { traceparent: trace.traceparent }),
       };
       const { body, signal } = invocation;
+      if (signal?.aborted === true) return resolve(refused(new KsError("CLIENT_CLOSED"), false));
+      const settle = (result: TriggerResult): void => {
+        signal?.removeEventListener("abort", leave);
+        resolve(result);
+      };
       const chunks = body.length === 0 ? [] : [body];
       const dispatcher = entry.dispatcher();
-      const call = new Call(dispatcher, head, chunks, body.length, new Collector(resolve), this.#clock.monotonicMs());
+      const call = new Call(dispatcher, head, chunks, body.length, new Collector(settle), this.#clock.monotonicMs());
       call.trace = trace;
       const leave = (): void => {
         call.abandon();
-        resolve(refused(new KsError("CLIENT_CLOSED"), call.slot !== undefined));
+        settle(refused(new KsError("CLIENT_CLOSED"), call.slot !== undefined));
       };
-      if (signal?.aborted === true) return resolve(refused(new KsError("CLIENT_CLOSED"), false));
       signal?.addEventListener("abort", leave, { once: true });
       dispatcher.submit(call);
     });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { KsError } from "@kube-serverless/contracts";
 import { systemClock } from "../../clock.ts";
+import { BodyBudget } from "../../http/body-budget.ts";
 import { parseTarget } from "../../http/target.ts";
 import { createFunctionLogs, type FunctionLogs } from "../../logs/function-logs.ts";
 import { emptyMetrics } from "../../metrics/function-counters.ts";
@@ -44,6 +45,7 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
   const api = await createControlApi({
     functions,
     logs,
+    bodies: new BodyBudget(64 * 1024 * 1024),
     readMetrics: () => emptyMetrics({ inFlight: 0, replicas: 2 }),
     readScaling: () => ({ replicas: 2, desired: 2, min: 0, max: 10, inFlight: 0, queued: 0, decisions: [] }),
     queues: {
