@@ -86,6 +86,13 @@ function readContentType(contentType) {
   return TEXT_TYPE;
 }
 
+/** A compressed body, say, is bytes whatever it holds. */
+function isEncoded(contentEncoding) {
+  if (typeof contentEncoding !== "string") return false;
+  const coding = stringToLowerCase(stringTrim(contentEncoding));
+  return coding !== "" && coding !== "identity";
+}
+
 /** True when arrays and objects of this JSON text nest deeper than is allowed. */
 function isTooDeep(bytes, start, end) {
   // It takes an opening and a closing byte a level.
@@ -108,7 +115,7 @@ function isTooDeep(bytes, start, end) {
 /** The event of a call, or null when its body is not the JSON that its content type promises. */
 function buildEvent(meta, bytes, start, end) {
   if (start === end) return new Event(meta, meta.trigger.type === "invoke" ? {} : null, false, "", "utf8");
-  const type = classifyContentType(meta.headers["content-type"]);
+  const type = isEncoded(meta.headers["content-encoding"]) ? BINARY_TYPE : classifyContentType(meta.headers["content-type"]);
   if (type === BINARY_TYPE) return buildBinaryEvent(meta, bytes, start, end);
   const text = utf8Slice(bytes, start, end);
   if (!isValidUtf8(text, bytes, start, end)) return type === JSON_TYPE ? null : buildBinaryEvent(meta, bytes, start, end);

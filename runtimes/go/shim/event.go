@@ -73,6 +73,9 @@ func (c *call) formOf() (form bodyForm, maybe bool) {
 		}
 		return bodyIsNull, false
 	}
+	if coding, _ := headerOf(c.meta.headers, "content-encoding"); isEncoded(coding) {
+		return bodyIsBinary, false
+	}
 	contentType, present := headerOf(c.meta.headers, "content-type")
 	if !present {
 		return bodyIsJSON, true
@@ -89,6 +92,12 @@ func (c *call) formOf() (form bodyForm, maybe bool) {
 		return c.textOrBinary(), false
 	}
 	return bodyIsBinary, false
+}
+
+// isEncoded: a compressed body, say, is bytes whatever it holds.
+func isEncoded(coding string) bool {
+	coding = strings.ToLower(strings.TrimSpace(coding))
+	return coding != "" && coding != "identity"
 }
 
 func (c *call) textOrBinary() bodyForm {

@@ -35,7 +35,7 @@ def build_event(meta, raw_body):
     """The event of a call, from the meta of its CALL frame and its collected body."""
     trigger = meta["trigger"]
     headers = meta["headers"]
-    body, is_base64 = _read_body(raw_body, headers.get("content-type"), trigger)
+    body, is_base64 = _read_body(raw_body, headers, trigger)
     event = Event(
         body=body,
         headers=headers,
@@ -51,9 +51,13 @@ def build_event(meta, raw_body):
     return event
 
 
-def _read_body(raw, content_type, trigger):
+def _read_body(raw, headers, trigger):
     if not raw:
         return ({} if trigger.get("type") == "invoke" else None), False
+    # A compressed body, say, is bytes whatever it holds.
+    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        return _binary(raw)
+    content_type = headers.get("content-type")
     if content_type is None or not content_type.strip():
         return _read_untyped(raw)
     essence, _, parameters = content_type.partition(";")
