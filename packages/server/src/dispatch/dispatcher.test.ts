@@ -98,6 +98,42 @@ describe("Dispatcher", () => {
     assert.equal(call.times.cold, true);
   });
 
+  test("gives way to its successor: calls wait for that, or for the old revision when nothing comes of it", async () => {
+    const { provider, dispatcher, submit, serve } = buildHouse({ maxReplicas: 1 });
+    submit();
+    provider.replicas[0]!.becomeReady();
+    provider.replicas[0]!.answer();
+    dispatcher.expect();
+    assert.equal(dispatcher.giveWay(), provider.replicas[0]);
+    assert.equal(dispatcher.giveWay(), undefined);
+    await settle();
+    provider.refusal = new KsError("NO_CAPACITY");
+    const first = submit();
+    assert.equal(first.outcome.ends, 0);
+    provider.refusal = undefined;
+    dispatcher.expectNoMore();
+    provider.replicas[1]!.becomeReady();
+    provider.replicas[1]!.answer();
+    assert.equal(first.outcome.heads, 1);
+
+    dispatcher.expect();
+    dispatcher.giveUpIdle();
+    await settle();
+    provider.refusal = new KsError("NO_CAPACITY");
+    const second = submit();
+    provider.refusal = undefined;
+    const successor = provider.startReplica(buildRevision(2, 10), () => "");
+    successor.becomeReady();
+    serve(2, [successor]);
+    successor.answer();
+    assert.equal(second.outcome.heads, 1);
+
+    provider.refusal = new KsError("NO_CAPACITY");
+    dispatcher.giveUpIdle();
+    await settle();
+    assert.equal(submit().outcome.error?.code, "NO_CAPACITY");
+  });
+
   test("says cold only of calls that waited for the start", async () => {
     const { provider, submit, clock } = buildHouse();
     submit();

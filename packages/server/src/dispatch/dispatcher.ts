@@ -56,6 +56,8 @@ export class Dispatcher {
   /** Why no revision is good, while none serves. */
   #failure: KsError | undefined;
   #closed: KsError | undefined;
+  /** A build is under way, which may take the last replica's place: calls wait for what comes of it. */
+  #expecting = false;
   /** From the second on, a start that failed holds back the next one, so that broken code does not burn the machine. */
   #startFailures = 0;
   #noStartBeforeMs = 0;
@@ -175,6 +177,7 @@ export class Dispatcher {
     this.#served = served;
     this.#bounds = served.revision.spec;
     this.#failure = undefined;
+    this.#expecting = false;
     this.#startFailures = 0;
     this.#noStartBeforeMs = 0;
     for (const slot of old) this.#slots.drain(slot);
@@ -195,9 +198,19 @@ export class Dispatcher {
     this.rejectQueued(error);
   }
 
-  /** A new attempt to build: calls wait again. */
+  /** A new attempt to build: calls wait for it. */
   expect(): void {
     this.#failure = undefined;
+    this.#expecting = true;
+  }
+
+  /** Nothing came of the build: what served before goes on. */
+  expectNoMore(): void {
+    if (!this.#expecting) return;
+    this.#expecting = false;
+    this.evaluate();
+    if (this.#queue.size > 0) this.#poke();
+    this.#drainQueue();
   }
 
   /** Takes no more calls, answers those that wait, and resolves when those within have ended. */
@@ -233,6 +246,15 @@ export class Dispatcher {
     this.#record(this.#slots.size, this.#slots.size - 1, "idle", undefined);
     this.#slots.drain(idle);
     return idle.replica;
+  }
+
+  /** Takes one replica away, busy or not, for the one that is to follow it; undefined when there is none. */
+  giveWay(): Replica | undefined {
+    const least = this.#slots.findLeastBusy();
+    if (least?.replica.readyInfo === undefined) return undefined;
+    this.#record(this.#slots.size, this.#slots.size - 1, "gave-way", undefined);
+    this.#slots.drain(least);
+    return least.replica;
   }
 
   scaling(): ScalingView {
@@ -399,7 +421,7 @@ export class Dispatcher {
       return true;
     } catch (error) {
       if (!(error instanceof KsError)) throw error;
-      if (this.#slots.size === 0) this.rejectQueued(error);
+      if (this.#slots.size === 0 && !this.#expecting) this.rejectQueued(error);
       return false;
     }
   }

@@ -28,6 +28,8 @@ interface Build {
   cancelled: boolean;
   replicas: Replica[];
   retry: Timer | undefined;
+  /** There were replicas when it began. */
+  replaces: boolean;
   /** The write of its end, while that is under way. */
   writing: Promise<unknown> | undefined;
 }
@@ -56,7 +58,8 @@ export class Deployer {
   build(entry: FunctionEntry): void {
     this.cancel(entry);
     if (this.#stopped) return;
-    const build: Build = { cancelled: false, replicas: [], retry: undefined, writing: undefined };
+    const replaces = (entry.existingDispatcher?.replicas ?? 0) > 0;
+    const build: Build = { cancelled: false, replicas: [], retry: undefined, replaces, writing: undefined };
     this.#builds.set(entry.stored.uid, build);
     entry.existingDispatcher?.expect();
     this.#run(entry, build).catch((error: unknown) => this.#options.onError(error, entry.stored));
@@ -160,7 +163,7 @@ export class Deployer {
 
   /** On create the replica that checked goes, so that the first call is a cold start like any other; on update they take over. */
   #switch(entry: FunctionEntry, build: Build, isUpdate: boolean): void {
-    const hadReplicas = (entry.existingDispatcher?.replicas ?? 0) > 0;
+    const hadReplicas = build.replaces || (entry.existingDispatcher?.replicas ?? 0) > 0;
     const ready = build.replicas.filter((replica) => replica.readyInfo !== undefined && replica.accepting);
     const keep = isUpdate && hadReplicas ? ready : [];
     for (const replica of build.replicas) if (!keep.includes(replica)) replica.drain(0);
@@ -178,6 +181,7 @@ export class Deployer {
   async #failed(entry: FunctionEntry, build: Build, error: unknown): Promise<void> {
     for (const replica of build.replicas) replica.kill();
     build.replicas = [];
+    entry.existingDispatcher?.expectNoMore();
     if (isTransient(error)) return this.#retryLater(entry, build);
     const { reason, message } = describeFailure(error);
     const stored: StoredFunction = {
@@ -204,6 +208,7 @@ export class Deployer {
     } catch (error) {
       if (!build.cancelled) {
         for (const replica of build.replicas) replica.kill();
+        entry.existingDispatcher?.expectNoMore();
         this.#options.onError(error, stored);
         this.#retryLater(entry, build);
       }

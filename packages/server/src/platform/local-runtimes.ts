@@ -16,7 +16,11 @@ import type { Machine } from "./machine.ts";
 
 export interface LocalRuntimes {
   sandbox: Sandbox;
-  createProvider(parts: { output: OutputSink; reclaimIdle(): Replica | undefined }): LocalProvider;
+  createProvider(parts: {
+    output: OutputSink;
+    reclaimIdle(): Replica | undefined;
+    giveWay(uid: string): Replica | undefined;
+  }): LocalProvider;
   stop(): Promise<void>;
 }
 
@@ -47,7 +51,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   );
   return {
     sandbox,
-    createProvider: ({ output, reclaimIdle }) =>
+    createProvider: ({ output, reclaimIdle, giveWay }) =>
       new LocalProvider({
         clock,
         sandbox,
@@ -60,6 +64,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         go: go?.support,
         goReady: go?.ready ?? new Promise(() => undefined),
         reclaimIdle,
+        giveWay,
         onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a waiting replica did not start"),
       }),
     stop: async () => go?.stop(),

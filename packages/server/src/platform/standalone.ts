@@ -70,7 +70,11 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const metrics = new MetricsRegistry({ store, clock, tasks, prices });
   const registry = new FunctionRegistry();
   const fleet = new Fleet(clock, { list: () => existingDispatchers([...registry.entries(), ...functions.deleting()]) });
-  const provider = runtimes.createProvider({ output: new FunctionOutput(logs), reclaimIdle: () => fleet.giveUpIdle() });
+  const provider = runtimes.createProvider({
+    output: new FunctionOutput(logs),
+    reclaimIdle: () => fleet.giveUpIdle(),
+    giveWay: (uid) => registry.byUid(uid)?.existingDispatcher?.giveWay(),
+  });
   const recorder = new CallRecorder(clock, metrics, tracer);
   const invoker = new TriggerInvoker(clock, registry, tracer);
   const triggers = new Triggers({ registry, invoker, store, queues, clock, tasks, log });

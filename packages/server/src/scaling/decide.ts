@@ -77,6 +77,7 @@ export type ScaleReason =
   | "load"
   | "panic"
   | "idle"
+  | "gave-way"
   | "keep-warm"
   | "hold"
   | "min-replicas"

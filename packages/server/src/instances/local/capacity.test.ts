@@ -75,6 +75,39 @@ describe("CapacityLedger", () => {
     assert.equal(leaving.length, 0);
   });
 
+  test("one that gives way to its successor is the last resort, once, and its room goes to that successor alone", async () => {
+    const { ledger, leaving, leave } = buildLedger(1024, [256]);
+    const busy = [ledger.tryReserve(384)!, ledger.tryReserve(384)!];
+    const giveWay = (): Reservation | undefined => {
+      const victim = busy.shift();
+      if (victim !== undefined) leaving.push(victim);
+      return victim;
+    };
+    const first = ledger.reserve(256, giveWay);
+    assert.equal(busy.length, 2, "something was idle");
+    await leave();
+    await first;
+    const successor = Promise.resolve(ledger.reserve(384, giveWay));
+    assert.equal(busy.length, 1);
+    assert.throws(() => ledger.reserve(256), isNoCapacity);
+    await leave();
+    assert.equal((await successor).memoryMiB, 384);
+    assert.throws(() => ledger.reserve(1024, giveWay), isNoCapacity);
+  });
+
+  test("whoever comes while something is being ended waits for it", async () => {
+    const { ledger } = buildLedger(512, []);
+    const ending = ledger.tryReserve(512)!;
+    assert.throws(() => ledger.reserve(256), isNoCapacity);
+    ending.leave();
+    const reserved = Promise.resolve(ledger.reserve(256));
+    assert.equal(await isSettled(reserved), false);
+    ending.release();
+    assert.equal((await reserved).memoryMiB, 256);
+    ending.leave();
+    assert.throws(() => ledger.reserve(512), isNoCapacity, "what is gone leaves no more");
+  });
+
   test("under any order the caps hold, and whoever waits is served once what was ended is gone", async () => {
     const step = fc.record({ kind: fc.constantFrom("reserve", "release", "leave", "idle"), memoryMiB: fc.integer({ min: 64, max: 900 }) });
     await fc.assert(

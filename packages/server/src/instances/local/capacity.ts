@@ -8,6 +8,8 @@ export interface CapacityLimits {
 /** What one process holds of the machine until it is gone. */
 export interface Reservation {
   readonly memoryMiB: number;
+  /** Its process is being ended: those who come may wait for its room. */
+  leave(): void;
   release(): void;
 }
 
@@ -25,7 +27,7 @@ export class CapacityLedger {
   readonly #makeRoom: () => Reservation | undefined;
   #replicas = 0;
   #memoryMiB = 0;
-  /** What was ended for those that wait, and is not gone yet. */
+  /** What is being ended, and is not gone yet. */
   readonly #leaving = new Set<Reservation>();
   readonly #waiters: Waiter[] = [];
   /** Something has given room back, and nobody waits for it. */
@@ -55,19 +57,26 @@ export class CapacityLedger {
   }
 
   /**
-   * Room at once, or when the idle replicas that are ended now are gone.
+   * Room at once, or when what is being ended is gone: idle replicas, and in the last resort one that gives way to its successor.
    * @throws KsError `NO_CAPACITY` when too little is idle, `FUNCTION_FAILED` when the machine never has so much.
    */
-  reserve(memoryMiB: number): Reservation | Promise<Reservation> {
+  reserve(memoryMiB: number, giveWay: () => Reservation | undefined = () => undefined): Reservation | Promise<Reservation> {
     const now = this.tryReserve(memoryMiB);
     if (now !== undefined) return now;
     if (memoryMiB > this.limits.maxMemoryMiB) throw this.#tooLarge(memoryMiB);
-    while (!this.#willFit(memoryMiB)) {
-      const leaving = this.#makeRoom();
-      if (leaving === undefined) throw this.#noCapacity(memoryMiB);
-      this.#leaving.add(leaving);
-    }
+    this.#endIdle(memoryMiB);
+    if (!this.#willFit(memoryMiB)) giveWay()?.leave();
+    if (!this.#willFit(memoryMiB)) throw this.#noCapacity(memoryMiB);
     return new Promise((resolve) => this.#waiters.push({ memoryMiB, resolve }));
+  }
+
+  /** Until there will be room, or nothing idle is left. */
+  #endIdle(memoryMiB: number): void {
+    while (!this.#willFit(memoryMiB)) {
+      const idle = this.#makeRoom();
+      if (idle === undefined) return;
+      idle.leave();
+    }
   }
 
   /** Once everybody who waits has room, and all that leaves is gone. */
@@ -83,6 +92,9 @@ export class CapacityLedger {
     let held = true;
     const reservation: Reservation = {
       memoryMiB,
+      leave: () => {
+        if (held) this.#leaving.add(reservation);
+      },
       release: () => {
         if (!held) return;
         held = false;

@@ -113,6 +113,7 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
     python: undefined as never,
     go: undefined,
     goReady: new Promise(() => undefined),
+    giveWay: () => undefined,
     reclaimIdle: () => {
       const leaving = idle.shift();
       leaving?.drain(60_000);

@@ -55,6 +55,8 @@ export interface LocalProviderOptions {
   goReady: Promise<void>;
   /** Ends an idle replica of some function; undefined when there is none. */
   reclaimIdle(): Replica | undefined;
+  /** Takes a replica of that function away, busy or not, for the revision that is to follow it. */
+  giveWay(uid: string): Replica | undefined;
   onStartFailed(error: unknown, replicaClass: ReplicaClass): void;
 }
 
@@ -78,7 +80,7 @@ export class LocalProvider implements ReplicaProvider {
 
   constructor(options: LocalProviderOptions) {
     this.#options = options;
-    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() ?? this.#reclaimIdle());
+    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() ?? this.#reservationOf(options.reclaimIdle()));
     this.#ledger.onRoom = () => this.#pool.refill();
     this.#pool = new ReplicaPool({
       clock: options.clock,
@@ -98,14 +100,14 @@ export class LocalProvider implements ReplicaProvider {
     }
   }
 
-  startReplica(revision: RevisionRef, code: CodeSource, _purpose: ReplicaPurpose): Replica {
+  startReplica(revision: RevisionRef, code: CodeSource, purpose: ReplicaPurpose): Replica {
     if (this.#stopping) throw new KsError("DRAINING");
     if (languageOf(revision.spec.runtime) === "go") {
       const replica = this.#createReplica(revision);
-      this.#startGo(replica, code).catch((error: unknown) => this.#startFailed(replica, error));
+      this.#startGo(replica, code, purpose).catch((error: unknown) => this.#startFailed(replica, error));
       return replica;
     }
-    const { pooled, room } = this.#claim(revision);
+    const { pooled, room } = this.#claim(revision, purpose);
     const replica = this.#createReplica(revision, pooled?.waiting.process.id);
     const source = code();
     // A claim with its code at hand is specialised within this turn of the event loop.
@@ -180,9 +182,8 @@ export class LocalProvider implements ReplicaProvider {
     return replica;
   }
 
-  #reclaimIdle(): Reservation | undefined {
-    const leaving = this.#options.reclaimIdle();
-    return leaving === undefined ? undefined : this.#reservations.get(leaving);
+  #reservationOf(replica: Replica | undefined): Reservation | undefined {
+    return replica === undefined ? undefined : this.#reservations.get(replica);
   }
 
   #newId(runtime: string): string {
@@ -190,10 +191,12 @@ export class LocalProvider implements ReplicaProvider {
   }
 
   /** A waiting replica, or room for one to be started. @throws KsError `NO_CAPACITY` */
-  #claim(revision: RevisionRef): Claim {
+  #claim(revision: RevisionRef, purpose: ReplicaPurpose): Claim {
     const replicaClass = this.#classOf(revision);
     const pooled = this.#pool.take(replicaClass);
-    return pooled === undefined ? { pooled, room: this.#ledger.reserve(replicaClass.memoryMiB) } : { pooled, room: undefined };
+    if (pooled !== undefined) return { pooled, room: undefined };
+    const giveWay = (): Reservation | undefined => this.#reservationOf(this.#options.giveWay(revision.uid));
+    return { pooled, room: this.#ledger.reserve(replicaClass.memoryMiB, purpose === "check" ? giveWay : undefined) };
   }
 
   async #specialiseLater(
@@ -226,13 +229,13 @@ export class LocalProvider implements ReplicaProvider {
   }
 
   /** Compiles first, so that no waiting replica is held meanwhile. */
-  async #startGo(replica: FrameReplica, code: CodeSource): Promise<void> {
+  async #startGo(replica: FrameReplica, code: CodeSource, purpose: ReplicaPurpose): Promise<void> {
     const { revision } = replica;
     const source = await code();
     const go = this.#requireGo();
     const { artifactPath } = await go.build(revision, source, this.#entry(revision.spec.runtime));
     if (replica.ending) return replica.kill();
-    const { pooled, room } = this.#claim(revision);
+    const { pooled, room } = this.#claim(revision, purpose);
     const claimed = pooled ?? (await this.#startInRoom(replica, await room));
     try {
       if (claimed.waiting.functionFolder === undefined) throw new KsError("INTERNAL", { message: "a Go replica without a folder" });
@@ -251,7 +254,7 @@ export class LocalProvider implements ReplicaProvider {
   }
 
   #giveBack(claimed: PooledReplica): void {
-    claimed.waiting.process.kill();
+    endProcess(claimed);
     void claimed.waiting.process.exited.then(() => claimed.reservation.release());
   }
 
@@ -271,7 +274,7 @@ export class LocalProvider implements ReplicaProvider {
       replica.end(reason, error);
     });
     replica.specialise(
-      { socket: process.frames, kill: () => process.kill() },
+      { socket: process.frames, kill: () => endProcess(pooled) },
       {
         code: Buffer.from(code),
         module: language === "nodejs" ? this.#moduleKind(revision, code) : undefined,
@@ -332,4 +335,9 @@ export class LocalProvider implements ReplicaProvider {
         : new KsError("INTERNAL", { message: `Internal server error: ${(error as Error).message}`, cause: error });
     replica.end(known.code === "FUNCTION_FAILED" ? "failed" : "crashed", known);
   }
+}
+
+function endProcess({ waiting, reservation }: PooledReplica): void {
+  reservation.leave();
+  waiting.process.kill();
 }
