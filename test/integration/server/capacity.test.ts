@@ -37,9 +37,9 @@ function callSteadily(client: Client, name: string, callers: number) {
   const failures: string[] = [];
   let calls = 0;
   let running = 0;
-  let isStopped = false;
+  const stopping = new AbortController();
   const caller = async (): Promise<void> => {
-    while (!isStopped) {
+    while (!stopping.signal.aborted) {
       const atLeast = running;
       const { status, json, text } = await client.invoke(name);
       calls++;
@@ -53,7 +53,7 @@ function callSteadily(client: Client, name: string, callers: number) {
     /** From now on no older version may answer. */
     noteRunning: (version: number) => void (running = version),
     stop: async (): Promise<number> => {
-      isStopped = true;
+      stopping.abort();
       await ended;
       return calls;
     },
@@ -131,10 +131,10 @@ describe("a function that takes what it can get", { skip: whyNot("bwrap", "pytho
       "import os, time\ndef handler(event):\n  while True:\n    try:\n      if os.fork() == 0: time.sleep(60)\n    except OSError: time.sleep(0.01)\n";
     await client.deploy({ name: "bomb", runtime: "python39", code: bomb, timeout: 2 });
     const harmed = Promise.all([client.invoke("hog"), client.invoke("bomb")]);
-    let isOver = false;
-    void harmed.then(() => (isOver = true));
+    const over = new AbortController();
+    void harmed.then(() => over.abort());
     const calm: Answer[] = [];
-    while (!isOver || calm.length < 20) calm.push(await client.invoke("calm"));
+    while (!over.signal.aborted || calm.length < 20) calm.push(await client.invoke("calm"));
     assert.deepEqual(
       calm.filter(({ status }) => status !== 200).map(({ text }) => text),
       [],
