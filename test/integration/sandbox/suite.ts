@@ -170,7 +170,7 @@ export function testSandbox({ name, options, skip, strength }: SandboxSuite): vo
       assert.equal(stdout.trim(), `${process.version} true`, stderr);
     });
 
-    whereIsolated("what is linked into the shared folder later is seen inside", async () => {
+    void whereIsolated("what is linked into the shared folder later is seen inside", async () => {
       const folder = join(sandbox.sharedFolder, "later");
       mkdirSync(folder);
       const loop = "while [ ! -e /function/main ]; do sleep 0.02; done; cat /function/main; echo x > /function/other";
@@ -183,7 +183,7 @@ export function testSandbox({ name, options, skip, strength }: SandboxSuite): vo
       assert.match(ended.stderr, /Read-only file system/);
     });
 
-    whereIsolated("two at once don't see each other", async () => {
+    void whereIsolated("two at once don't see each other", async () => {
       const mark = sleepMark();
       const first = await sandbox.spawn(spec([SHELL, "-c", `echo mine > /tmp/note; echo ready; exec sleep ${mark}`]));
       await readLine(first);
@@ -195,7 +195,7 @@ export function testSandbox({ name, options, skip, strength }: SandboxSuite): vo
       await first.exited;
     });
 
-    whereRoot("each has a user id of its own outside", async () => {
+    void whereRoot("each has a user id of its own outside", async () => {
       const processes = await Promise.all([1, 2].map(() => sandbox.spawn(spec([SHELL, "-c", "echo ready; exec sleep 1000"]))));
       await Promise.all(processes.map(readLine));
       const uids = processes.map(({ pid }) => /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
@@ -208,14 +208,14 @@ export function testSandbox({ name, options, skip, strength }: SandboxSuite): vo
       await Promise.all(processes.map(({ exited }) => exited));
     });
 
-    whereIsolated("a full /tmp is its own problem", async () => {
+    void whereIsolated("a full /tmp is its own problem", async () => {
       const fill =
         "import errno\ntry:\n  with open('/tmp/x', 'wb', 0) as f:\n    while True: f.write(b'x' * (1 << 20))\nexcept OSError as e: print(errno.errorcode[e.errno])";
       assert.equal((await python(sandbox, fill, { memoryMiB: 256 })).stdout.trim(), "ENOSPC");
       assert.equal((await python(sandbox, "open('/tmp/x', 'wb').write(b'x' * (1 << 20)); print('room')")).stdout.trim(), "room");
     });
 
-    whereIsolated("processes are bounded", async () => {
+    void whereIsolated("processes are bounded", async () => {
       const bomb =
         "import errno, os, time\nmade = 0\ntry:\n  while made < 2000:\n    if os.fork() == 0: time.sleep(1000)\n    made += 1\nexcept OSError as e: print(made < 300, errno.errorcode[e.errno])";
       assert.equal((await python(sandbox, bomb, { memoryMiB: 512 })).stdout.trim(), "True EAGAIN");
