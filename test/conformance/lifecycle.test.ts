@@ -170,12 +170,21 @@ describe("updating", { concurrency: 4 }, () => {
     assert.deepEqual([json.environment, json.maxReplicas, json.timeout], [{}, 10, 30]);
   });
 
-  test("of environment, memory, timeout, concurrency or network makes a revision each", async () => {
+  test("of code, handler, environment, memory, timeout, concurrency or network makes a revision each", async () => {
     const name = await platform.deploy(version(1));
-    const changes = [{ environment: { A: "1" } }, { memory: 128 }, { timeout: 5 }, { concurrency: 2 }, { network: "none" }];
+    const code = "exports.handler = () => 1; exports.other = () => 2;";
+    const changes = [
+      { code },
+      { code, handler: "index.other" },
+      { environment: { A: "1" } },
+      { memory: 128 },
+      { timeout: 5 },
+      { concurrency: 2 },
+      { network: "none" },
+    ];
     const revisions: number[] = [];
     for (const change of changes) revisions.push((await platform.put(name, { ...version(1), ...change })).json.revision);
-    assert.deepEqual(revisions, [2, 3, 4, 5, 6]);
+    assert.deepEqual(revisions, [2, 3, 4, 5, 6, 7, 8]);
     assert.equal((await platform.settled(name)).state, "running");
   });
 
@@ -197,7 +206,7 @@ describe("updating", { concurrency: 4 }, () => {
     const { name } = await platform.create(BROKEN);
     assert.equal((await platform.settled(name)).state, "failed");
     const put = await platform.put(name, BROKEN);
-    assert.equal(put.status, 200);
+    assert.deepEqual([put.status, put.json.generation], [200, 1]);
     assert.equal((await platform.settled(name)).state, "failed");
   });
 

@@ -110,7 +110,7 @@ describe("calls beyond what a replica takes", { concurrency: 4 }, () => {
 
   test("are refused with 429 OVERLOADED once too many wait, with the limit and when to retry", async () => {
     const name = await platform.deploy({ code: COUNTING, concurrency: 1, maxReplicas: 1 });
-    const running = platform.invoke(name, { ms: 1500 });
+    const running = platform.invoke(name, { ms: platform.isOwn ? 1500 : 8000 });
     await waitFor("the call to run", async () => (await scaling(name)).inFlight === 1);
     const waiting = invokeMany(name, MAX_QUEUED + 10, {});
     const answers = [...(await waiting), await running];

@@ -38,7 +38,7 @@ export class Client {
   constructor(url: string, key: string | undefined) {
     this.#base = new URL(url);
     this.#key = key;
-    const options = { keepAlive: true, maxSockets: 512 };
+    const options = { keepAlive: true, maxSockets: 2048 };
     this.#agent = this.#base.protocol === "https:" ? new https.Agent(options) : new http.Agent(options);
   }
 
