@@ -264,7 +264,7 @@ export class LocalProvider implements ReplicaProvider {
     this.#reservations.set(replica, pooled.reservation);
     process.stdout.on("data", (chunk: Buffer) => this.#options.output.raw(replica, "stdout", chunk));
     process.stderr.on("data", (chunk: Buffer) => {
-      replica.noteStderr(chunk.toString("latin1"));
+      replica.noteStderr(chunk.toString("utf8"));
       this.#options.output.raw(replica, "stderr", chunk);
     });
     const language = languageOf(revision.spec.runtime);
