@@ -272,8 +272,8 @@ describe("code that cannot serve", { concurrency: 5 }, () => {
     {
       what: "a panic at load",
       runtime: "go119",
-      code: 'package f\n\nvar a = func() int { panic("no luck") }()\n\nfunc Handler(e any) (any, error) { return a, nil }\n',
-      message: /no luck/,
+      code: 'package f\n\nvar a = func() int { panic("no luck, біда") }()\n\nfunc Handler(e any) (any, error) { return a, nil }\n',
+      message: /no luck, біда/,
     },
     { what: "an exit at load", runtime: "nodejs18", code: "process.exit(3);", message: /exit/ },
     { what: "an exit of Python at load", runtime: "python39", code: "import os\nos._exit(3)\n", message: /exit|ended/ },
