@@ -1,0 +1,180 @@
+import type { Clock } from "../../clock.ts";
+import type { AdminKey } from "../keys/admin-key.ts";
+import type { ApiKeys } from "../keys/api-keys.ts";
+import type { TokenIssuers } from "../oidc/token-issuers.ts";
+import type { Principal } from "../principal.ts";
+import { SweptMap } from "../swept-map.ts";
+import { ANONYMOUS, type Authentication, type RefusalReason, STRIP_NOTHING } from "./authentication.ts";
+import { type CredentialHeader, looksLikeKey, parseBearer } from "./credentials.ts";
+
+export interface AuthenticatorOptions {
+  clock: Clock;
+  keys: ApiKeys;
+  adminKey?: AdminKey | undefined;
+  issuers?: TokenIssuers | undefined;
+  /** Callers remembered at once. @default 10000 */
+  capacity?: number;
+}
+
+/** Who was verified, and how long that may be believed. */
+interface Verified {
+  authentication: Authentication;
+  /** Monotonic. */
+  verifiedAtMs: number;
+  /** Monotonic: until then, without asking again. */
+  freshUntilMs: number;
+  /** Monotonic: the credential's own end. */
+  endsAtMs: number;
+}
+
+type Check = { principal: Principal; validUntilMs: number } | { reason: RefusalReason; problem: string };
+
+const FRESH_MS = 60_000;
+/** So long a token that was verified is believed while its issuer is away. */
+const GRACE_MS = 600_000;
+const RETRY_AWAY_MS = 5_000;
+
+const STRIP_AUTHORIZATION: readonly CredentialHeader[] = ["authorization"];
+const STRIP_API_KEY: readonly CredentialHeader[] = ["x-api-key"];
+const STRIP_BOTH: readonly CredentialHeader[] = ["authorization", "x-api-key"];
+
+const KEY_PROBLEMS = {
+  mistyped: "the API key is mistyped or cut off",
+  unknown: "the API key is unknown or was deleted",
+  expired: "the API key has expired",
+} as const;
+
+/**
+ * Says who calls, by the headers of a request. Who was verified is known by the text of the header for a minute, in memory alone. That
+ * look-up compares by a hash with a seed that nobody knows, so its time tells nothing of other callers' keys.
+ */
+export class Authenticator {
+  readonly #clock: Clock;
+  readonly #keys: ApiKeys;
+  readonly #adminKey: AdminKey | undefined;
+  readonly #issuers: TokenIssuers | undefined;
+  readonly #verified: SweptMap<Verified>;
+  /** Tokens that are looked at now, so that a burst of calls with a new one checks it once. */
+  readonly #checking = new Map<string, Promise<Authentication>>();
+
+  constructor({ clock, keys, adminKey, issuers, capacity = 10_000 }: AuthenticatorOptions) {
+    this.#clock = clock;
+    this.#keys = keys;
+    this.#adminKey = adminKey;
+    this.#issuers = issuers;
+    this.#verified = new SweptMap({
+      capacity,
+      isOver: (verified, nowMs) => nowMs >= Math.min(verified.endsAtMs, verified.verifiedAtMs + GRACE_MS),
+    });
+  }
+
+  /** A key was changed or deleted: holders of keys are looked at again. Tokens stay known, as their issuer may be away just now. */
+  forgetKeys(): void {
+    this.#verified.deleteWhere(({ authentication }) => authentication.principal?.kind === "api-key");
+  }
+
+  /** hot: lower-case names. Answers at once but for tokens that were not seen for a minute; never rejects. */
+  authenticate(headers: Readonly<Record<string, string>>): Authentication | Promise<Authentication> {
+    const authorization = headers["authorization"];
+    const apiKey = headers["x-api-key"];
+    if (apiKey !== undefined) return this.#withApiKey(apiKey, authorization);
+    if (authorization === undefined) return ANONYMOUS;
+    return this.#withAuthorization(authorization);
+  }
+
+  /** hot */
+  #withAuthorization(header: string): Authentication | Promise<Authentication> {
+    const nowMs = this.#clock.monotonicMs();
+    const known = this.#verified.get(header);
+    if (known !== undefined && nowMs < known.freshUntilMs) return known.authentication;
+    const text = parseBearer(header);
+    if (text === undefined)
+      return {
+        principal: undefined,
+        reason: "unknown",
+        problem: "Authorization must be Bearer with an API key or a token",
+        strip: STRIP_NOTHING,
+      };
+    const check = this.#checkKey(text);
+    if (check !== undefined) return this.#remember(header, check, STRIP_AUTHORIZATION);
+    if (this.#issuers === undefined) return unknownBearer();
+    return this.#checkToken(header, text, this.#issuers);
+  }
+
+  #withApiKey(apiKey: string, authorization: string | undefined): Authentication | Promise<Authentication> {
+    const check = this.#knownKey(apiKey) ?? this.#checkKey(apiKey);
+    // Not ours: the function's own, perhaps.
+    if (check === undefined) return authorization === undefined ? unknownApiKey() : this.#withAuthorization(authorization);
+    const bearer = authorization === undefined ? undefined : parseBearer(authorization);
+    const isBearerOurs = bearer !== undefined && this.#isOurs(bearer);
+    if ("strip" in check) return isBearerOurs ? { ...check, strip: STRIP_BOTH } : check;
+    const authentication = this.#remember(apiKey, check, STRIP_API_KEY);
+    return isBearerOurs ? { ...authentication, strip: STRIP_BOTH } : authentication;
+  }
+
+  #knownKey(apiKey: string): Authentication | undefined {
+    const known = this.#verified.get(apiKey);
+    return known !== undefined && this.#clock.monotonicMs() < known.freshUntilMs ? known.authentication : undefined;
+  }
+
+  #isOurs(text: string): boolean {
+    return looksLikeKey(text) || this.#adminKey?.check(text) !== undefined;
+  }
+
+  /** Undefined for what is no key of ours. */
+  #checkKey(text: string): Check | undefined {
+    const admin = this.#adminKey?.check(text);
+    if (admin !== undefined) return { principal: admin, validUntilMs: Infinity };
+    if (!looksLikeKey(text)) return undefined;
+    const check = this.#keys.check(text);
+    return check.ok ? check : { reason: check.reason, problem: KEY_PROBLEMS[check.reason] };
+  }
+
+  #checkToken(header: string, token: string, issuers: TokenIssuers): Promise<Authentication> {
+    let checking = this.#checking.get(header);
+    if (checking === undefined) {
+      checking = this.#verifyToken(header, token, issuers).finally(() => this.#checking.delete(header));
+      this.#checking.set(header, checking);
+    }
+    return checking;
+  }
+
+  async #verifyToken(header: string, token: string, issuers: TokenIssuers): Promise<Authentication> {
+    const check = await issuers.check(token);
+    if (check.ok) return this.#remember(header, check, STRIP_AUTHORIZATION);
+    if (check.reason === "foreign") return unknownBearer();
+    const nowMs = this.#clock.monotonicMs();
+    const known = this.#verified.get(header);
+    const isBelieved =
+      check.reason === "issuer-away" && known !== undefined && nowMs < Math.min(known.endsAtMs, known.verifiedAtMs + GRACE_MS);
+    if (!isBelieved) return { principal: undefined, reason: check.reason, problem: check.problem, strip: STRIP_NOTHING };
+    known.freshUntilMs = Math.min(nowMs + RETRY_AWAY_MS, known.endsAtMs, known.verifiedAtMs + GRACE_MS);
+    return known.authentication;
+  }
+
+  #remember(credential: string, check: Check, strip: readonly CredentialHeader[]): Authentication {
+    if (!("principal" in check)) return { principal: undefined, ...check, strip };
+    const nowMs = this.#clock.monotonicMs();
+    const authentication: Authentication = { principal: check.principal, strip };
+    const endsAtMs = nowMs + check.validUntilMs - this.#clock.nowMs();
+    this.#verified.set(
+      credential,
+      { authentication, verifiedAtMs: nowMs, freshUntilMs: Math.min(nowMs + FRESH_MS, endsAtMs), endsAtMs },
+      nowMs,
+    );
+    return authentication;
+  }
+}
+
+function unknownBearer(): Authentication {
+  return {
+    principal: undefined,
+    reason: "unknown",
+    problem: "the bearer token is neither an API key nor a token of an issuer that is known here",
+    strip: STRIP_NOTHING,
+  };
+}
+
+function unknownApiKey(): Authentication {
+  return { principal: undefined, reason: "unknown", problem: "X-API-Key is no API key of this platform", strip: STRIP_NOTHING };
+}
