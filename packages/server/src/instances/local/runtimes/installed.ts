@@ -80,7 +80,8 @@ async function readPackagedNode(folder: string): Promise<InstalledVersion | unde
   const program = join(folder, "bin", "node");
   if (!(await isProgram(program))) return undefined;
   const { version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string };
-  return describeNode(program, `v${version}`);
+  // Written as v18.20.8 in some of them.
+  return describeNode(program, `v${version.replace(/^v/, "")}`);
 }
 
 async function probeNode(path: string): Promise<InstalledVersion | undefined> {
