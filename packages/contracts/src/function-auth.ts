@@ -3,5 +3,5 @@ import { z } from "zod";
 /** Whether calls of a function by HTTP need a caller who may make them. */
 export const FunctionAuth = z
   .enum(["none", "required"])
-  .meta({ id: "FunctionAuth", description: "`none`: open to all; `required`: for callers who may invoke it" });
+  .meta({ description: "`none`: open to all; `required`: for callers who may invoke it" });
 export type FunctionAuth = z.infer<typeof FunctionAuth>;

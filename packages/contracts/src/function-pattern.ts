@@ -4,7 +4,7 @@ import { z } from "zod";
 export const FunctionPattern = z
   .string()
   .regex(/^[a-z0-9*-]{1,50}$/, "must be a function's name, in which * stands for any characters")
-  .meta({ id: "FunctionPattern", description: "A function's name, in which `*` stands for any characters", examples: ["team-a-*"] });
+  .meta({ description: "A function's name, in which `*` stands for any characters", examples: ["team-a-*"] });
 
 /** One pattern or a list of them, always a list once it is parsed. */
 export const FunctionPatterns = z

@@ -14,14 +14,14 @@ export const RateLimit = z
       .optional()
       .meta({ description: "Calls at once after a pause; the calls of one second, at least 1, where it is left out", examples: [20] }),
   })
-  .meta({ id: "RateLimit", description: "Calls over it are answered 429 before the function is woken." });
+  .meta({ description: "Calls over it are answered 429 before the function is woken." });
 export type RateLimit = z.infer<typeof RateLimit>;
 
 export const MaxConcurrency = z
   .int()
   .min(1)
   .max(100_000)
-  .meta({ id: "MaxConcurrency", description: "Calls at once, waiting ones included; more are answered 429" });
+  .meta({ description: "Calls at once, waiting ones included; more are answered 429" });
 
 export const Budget = z
   .strictObject({
@@ -31,5 +31,5 @@ export const Budget = z
       .max(1_000_000)
       .meta({ description: "US dollars a day (UTC), by the estimate that `costEstimate` shows", examples: [5] }),
   })
-  .meta({ id: "Budget", description: "Once it is spent, calls are answered 429 until the day ends." });
+  .meta({ description: "Once it is spent, calls are answered 429 until the day ends." });
 export type Budget = z.infer<typeof Budget>;

@@ -23,28 +23,26 @@ export const ClaimRule = z
     role: Role,
     functions: FunctionPatterns.default([...ALL_FUNCTIONS]),
   })
-  .meta({ id: "ClaimRule", description: "Gives a role to tokens with these claims." });
+  .meta({ description: "Gives a role to tokens with these claims." });
 export type ClaimRule = z.infer<typeof ClaimRule>;
 
-export const OidcIssuer = z
-  .strictObject({
-    name: z
-      .string()
-      .regex(/^[a-z][a-z0-9-]{0,31}$/, "must be lower-case letters, digits and -, a letter first")
-      .refine((name) => !TAKEN_NAMES.has(name), "is a name that the platform uses")
-      .meta({ description: "Begins the subject of its callers, in limits and in the audit log", examples: ["keycloak"] }),
-    issuer: SafeUrl.meta({ description: "Exactly the `iss` of its tokens", examples: ["https://login.example.com/realms/main"] }),
-    audiences: z
-      .array(z.string().min(1))
-      .min(1)
-      .meta({ description: "`aud` must hold one of them", examples: [["kube-serverless"]] }),
-    jwksUrl: SafeUrl.optional().meta({ description: "Where its keys are; found by discovery where it is left out" }),
-    skewSeconds: z.int().min(0).max(300).default(DEFAULT_SKEW_SECONDS).meta({ description: "How far its clock may be off" }),
-    rules: z.array(ClaimRule).default([]).meta({ description: "Roles by claims; all that apply count" }),
-    rateLimit: RateLimit.optional().meta({ description: "Of each of its callers" }),
-    maxConcurrency: MaxConcurrency.optional(),
-  })
-  .meta({ id: "OidcIssuer" });
+export const OidcIssuer = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,31}$/, "must be lower-case letters, digits and -, a letter first")
+    .refine((name) => !TAKEN_NAMES.has(name), "is a name that the platform uses")
+    .meta({ description: "Begins the subject of its callers, in limits and in the audit log", examples: ["keycloak"] }),
+  issuer: SafeUrl.meta({ description: "Exactly the `iss` of its tokens", examples: ["https://login.example.com/realms/main"] }),
+  audiences: z
+    .array(z.string().min(1))
+    .min(1)
+    .meta({ description: "`aud` must hold one of them", examples: [["kube-serverless"]] }),
+  jwksUrl: SafeUrl.optional().meta({ description: "Where its keys are; found by discovery where it is left out" }),
+  skewSeconds: z.int().min(0).max(300).default(DEFAULT_SKEW_SECONDS).meta({ description: "How far its clock may be off" }),
+  rules: z.array(ClaimRule).default([]).meta({ description: "Roles by claims; all that apply count" }),
+  rateLimit: RateLimit.optional().meta({ description: "Of each of its callers" }),
+  maxConcurrency: MaxConcurrency.optional(),
+});
 export type OidcIssuer = z.infer<typeof OidcIssuer>;
 
 /** The file that `--oidc-config` names. */
@@ -52,7 +50,7 @@ export const OidcConfig = z
   .strictObject({ issuers: z.array(OidcIssuer).min(1).max(16) })
   .refine(({ issuers }) => isUnique(issuers.map(({ name }) => name)), { path: ["issuers"], message: "must have different names" })
   .refine(({ issuers }) => isUnique(issuers.map(({ issuer }) => issuer)), { path: ["issuers"], message: "must be different issuers" })
-  .meta({ id: "OidcConfig", description: "Issuers whose tokens prove who calls." });
+  .meta({ description: "Issuers whose tokens prove who calls." });
 export type OidcConfig = z.infer<typeof OidcConfig>;
 
 /** Whether keys may be fetched from there. */

@@ -3,7 +3,7 @@ import { matchesAnyPattern } from "./function-pattern.ts";
 
 export const ROLES = ["admin", "developer", "invoker", "viewer"] as const;
 
-export const Role = z.enum(ROLES).meta({ id: "Role", description: "What a caller may do: see the table of roles" });
+export const Role = z.enum(ROLES).meta({ description: "What a caller may do: see the table of roles" });
 export type Role = z.infer<typeof Role>;
 
 /** `create` is also what calls a function and publishes a message, as in Kubernetes. */

@@ -19,5 +19,5 @@ export const WebhookSignature = z
       .optional()
       .meta({ description: "`stripe`: how old a signature may be; 300 where it is left out" }),
   })
-  .meta({ id: "WebhookSignature", description: "Requests without a right signature are answered 401 before the function is woken." });
+  .meta({ description: "Requests without a right signature are answered 401 before the function is woken." });
 export type WebhookSignature = z.infer<typeof WebhookSignature>;
