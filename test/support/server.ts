@@ -16,8 +16,10 @@ export interface ServerOptions {
   environment?: Readonly<Record<string, string>>;
   /** Runs the server, as `setpriv` does. */
   prefix?: readonly string[];
-  /** Kept after `stop`; one of `createDataFolder`, removed at the end, when absent. */
-  dataFolder?: string;
+  /** Kept after `stop`; one of `createDataFolder`, removed at the end, when absent; the server's own choice when null. */
+  dataFolder?: string | null;
+  /** Whose server it is. @default this project */
+  checkout?: string;
 }
 
 /** One line of the server's own log. */
@@ -91,33 +93,36 @@ export function createDataFolder(): string {
 
 /** Starts a server and resolves once it listens. @throws with what it printed when it ends before */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  const dataFolder = options.dataFolder ?? createDataFolder();
+  const dataFolder = options.dataFolder === undefined ? createDataFolder() : options.dataFolder;
   const command = [...(options.prefix ?? []), process.execPath];
   const child = spawn(
     command[0]!,
     [
       ...command.slice(1),
       "--disable-warning=ExperimentalWarning",
-      join(projectFolder, "packages/server/src/main.ts"),
-      ...["--port", "0", "--data-dir", dataFolder, "--log-format", "json", ...(options.flags ?? [])],
+      join(options.checkout ?? projectFolder, "packages/server/src/main.ts"),
+      ...(dataFolder === null ? [] : ["--data-dir", dataFolder]),
+      ...["--port", "0", "--log-format", "json", ...(options.flags ?? [])],
     ],
     { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NODE_COMPILE_CACHE: compileCache, ...options.environment } },
   );
   const log: ServerLogLine[] = [];
   let stderr = "";
   child.stderr.on("data", (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-20_000)));
-  const url = await new Promise<string>((resolve, reject) => {
+  const listening = await new Promise<ServerLogLine>((resolve, reject) => {
     const onLine = (line: string): void => {
       const entry = parseLine(line);
       if (entry === undefined) return;
       log.push(entry);
-      if (entry.msg === "listening") resolve((entry["addresses"] as string[])[0]!);
+      if (entry.msg === "listening") resolve(entry);
     };
     createInterface({ input: child.stdout }).on("line", onLine);
     createInterface({ input: child.stderr }).on("line", onLine);
-    child.once("exit", (code, signal) => reject(new Error(`the server ended with ${signal ?? code} before it listened:\n${stderr}`)));
+    child.once("error", reject);
+    child.once("close", (code, signal) => reject(new Error(`the server ended with ${signal ?? code} before it listened:\n${stderr}`)));
   });
-  return new TestServer(child, url, dataFolder, options.dataFolder === undefined, log);
+  const [url] = listening["addresses"] as [string];
+  return new TestServer(child, url, listening["dataFolder"] as string, options.dataFolder === undefined, log);
 }
 
 function parseLine(line: string): ServerLogLine | undefined {

@@ -33,7 +33,7 @@ export function parseConfig(input: ConfigInput): ConfigResult {
     values[key] = readValue(option, said, input, problems);
   }
   const config = values as Config;
-  if (problems.length === 0) problems.push(...findContradictions(config));
+  problems.push(...findContradictions(config));
   return problems.length > 0 ? { kind: "problems", problems } : { kind: "config", config, warnings: variables.warnings };
 }
 
@@ -51,7 +51,8 @@ function readValue(option: Option<unknown>, said: Said | undefined, context: Def
   const parsed = option.parse(said.text, context);
   if ("value" in parsed) return parsed.value;
   problems.push(`${said.origin} ${parsed.problem}`);
-  return undefined;
+  // So that what the other values contradict is found, too.
+  return option.fallback(context);
 }
 
 function findContradictions(config: Config): string[] {

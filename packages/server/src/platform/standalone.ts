@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as immediate } from "node:timers/promises";
+import { createSecureContext } from "node:tls";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
 import { createControlApi } from "../api/control-api.ts";
@@ -214,5 +215,12 @@ async function createTracer(config: Config, machine: Machine, log: Logger): Prom
 
 function readTls({ tlsCertFile, tlsKeyFile }: Config): { cert: Buffer; key: Buffer } | undefined {
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
-  return { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) };
+  try {
+    const tls = { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) };
+    createSecureContext(tls);
+    return tls;
+  } catch (cause) {
+    const message = `--tls-cert ${tlsCertFile} with --tls-key ${tlsKeyFile} cannot be used: ${(cause as Error).message}`;
+    throw new KsError("INTERNAL", { message, cause });
+  }
 }

@@ -1,3 +1,4 @@
+import { KsError } from "@kube-serverless/contracts/error";
 import { BubblewrapSandbox } from "./bubblewrap.ts";
 import type { LaunchPrograms } from "./bubblewrap-command.ts";
 import type { CgroupDriver } from "./cgroup.ts";
@@ -32,7 +33,8 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   if (made instanceof BubblewrapSandbox) return made;
   if (compiled.mode === "require") {
     owner.remove();
-    throw new Error(`The sandbox can't be had: ${made.problem}. Start with --sandbox=auto to go on without it, or ${INSTALL_HINT}`);
+    const message = `The sandbox can't be had: ${made.problem}. Start with --sandbox=auto to go on without it, or ${INSTALL_HINT}`;
+    throw new KsError("INTERNAL", { message });
   }
   compiled.log.warn({ reason: made.problem }, `functions run as plain processes, not isolated: ${INSTALL_HINT}`);
   return new PlainSandbox(owner);
