@@ -43,11 +43,11 @@ test("the standard library is compiled once, the shim whenever it changes", { sk
   const changed = open();
   const second = await changed.get(toolchain.program);
   assert.notEqual(second.folder, first.folder);
-  await changed.prepare();
+  await changed.prepare([toolchain.program]);
   assert.equal((await readdir(folder)).length, 3);
 
   await clock.advance(8 * 24 * 60 * 60 * 1000);
-  await open().prepare();
+  await open().prepare([toolchain.program]);
   assert.deepEqual((await readdir(folder)).sort(), [second.folder.slice(folder.length + 1), standardLibraryKey(toolchain)].sort());
 });
 
@@ -68,7 +68,7 @@ test("whoever asks for one that can't be made is told why, and the next one trie
   const toolchain: GoToolchain = { ...GO_TOOLCHAINS[0]!, program: "/nowhere/go" };
   const toolkits = new GoToolkits({ toolchains: [toolchain], sourceFolder: SOURCES, folder, clock: systemClock });
   await assert.rejects(toolkits.getAny(), /nowhere/);
-  await assert.rejects(toolkits.prepare(), /nowhere/);
+  await assert.rejects(toolkits.prepare([toolchain.program]), /nowhere/);
   assert.deepEqual(await readdir(folder), []);
 });
 

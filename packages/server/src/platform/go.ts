@@ -12,6 +12,8 @@ import type { Sandbox } from "../instances/local/sandbox/port.ts";
 
 export interface GoOptions {
   toolchains: readonly GoToolchain[];
+  /** Go commands whose tools are made at start. */
+  preparedPrograms: readonly string[];
   sandbox: Sandbox;
   clock: Clock;
   runtimesFolder: string;
@@ -41,7 +43,8 @@ export async function startGo(
   const runtime = new GoRuntime({ builder, toolkits, sandbox, functionsFolder: join(sandbox.sharedFolder, "go-functions") });
   await runtime.start();
   let stopping = false;
-  const ready = toolkits.prepare().catch((error: unknown) => {
+  // That of the documented runtime alone: others, tens of seconds of work each, are made when a function first needs them.
+  const ready = toolkits.prepare(options.preparedPrograms).catch((error: unknown) => {
     if (!stopping) log.error({ err: error }, "Go's tools cannot be made; Go functions will fail to deploy");
     return new Promise<never>(() => undefined);
   });

@@ -45,7 +45,12 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   const catalogue = buildCatalogue([...interpreters, ...toolchains], config.strictRuntimes);
   logNearest(catalogue, log);
   const { dataFolder, goCacheMiB: cacheMiB } = config;
-  const go = toolchains.length === 0 ? undefined : await startGo({ toolchains, sandbox, clock, runtimesFolder, dataFolder, cacheMiB, log });
+  const documentedGo = catalogue.get("go119")?.installed?.program;
+  const preparedPrograms = documentedGo === undefined ? [] : [documentedGo];
+  const go =
+    toolchains.length === 0
+      ? undefined
+      : await startGo({ toolchains, preparedPrograms, sandbox, clock, runtimesFolder, dataFolder, cacheMiB, log });
   const python = new CompiledPython(join(runtimesFolder, "python"), join(dataFolder, "python"), (error) =>
     log.warn({ err: error }, "Python's shim could not be compiled ahead; replicas start slower"),
   );

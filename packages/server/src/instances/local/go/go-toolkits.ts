@@ -30,9 +30,9 @@ export class GoToolkits {
     this.#options = options;
   }
 
-  /** Makes those that are missing and removes those that nothing has used for long. Rejects with the first failure, after trying all. */
-  async prepare(): Promise<void> {
-    const results = await Promise.allSettled(this.#options.toolchains.map(({ program }) => this.get(program)));
+  /** Makes these where they are missing, and removes what nothing has used for long. Rejects with the first failure, after trying all. */
+  async prepare(programs: readonly string[]): Promise<void> {
+    const results = await Promise.allSettled(programs.map((program) => this.get(program)));
     await this.#removeUnused();
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
@@ -49,12 +49,13 @@ export class GoToolkits {
     return toolkit;
   }
 
-  /** Any toolkit: the launcher of one starts the programs of all. */
+  /** Any toolkit: the launcher of one starts the programs of all. Those that were asked for before come first. */
   async getAny(): Promise<GoToolkit> {
     const { toolchains } = this.#options;
     if (toolchains.length === 0) throw new Error("no Go is installed");
+    const asked = [...this.#toolkits.values()];
     try {
-      return await Promise.any(toolchains.map(({ program }) => this.get(program)));
+      return await Promise.any(asked.length > 0 ? asked : toolchains.map(({ program }) => this.get(program)));
     } catch (error) {
       throw (error as AggregateError).errors[0];
     }
