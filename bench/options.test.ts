@@ -29,6 +29,7 @@ test("single figures win over both sets", () => {
   assert.equal(options.misses, 0);
   assert.equal(options.foreignLimit, 0.4);
   assert.deepEqual(options.parts, ["throughput", "burst"]);
+  assert.equal(parseOptions(["--only", "burst"], "/docs")!.outputFolder, undefined, "a part would replace the page of a whole run");
 });
 
 test("--help asks for nothing else", () => {

@@ -30,7 +30,8 @@ machine, and writes docs/performance/standalone.md, .json and .svg.
   --quick               less of everything, for CI: one scenario and a few first calls, on a machine as busy as it is;
                         prints the result and writes nothing (unless --output says where)
   --assert              exit 1 where a ratio is below 0.7 of its goal
-  --only PART,...       ${PARTS.join(", ")}; all by default, with --quick the first two
+  --only PART,...       ${PARTS.join(", ")}; all by default, with --quick the first two;
+                        prints the result, too
   --rounds N            rounds of calls per second, each with every variant                        (5; quick 3)
   --seconds N           of load in each measurement                                                (4; quick 2)
   --samples N           first calls and deploys of each runtime                                   (60; quick 8)
@@ -57,6 +58,8 @@ export function parseOptions(argv: readonly string[], defaultOutput: string): Be
   const values = readArguments(argv);
   if (values.help === true) return undefined;
   const quick = values.quick === true;
+  // A part of it must not take the place of a whole run's page.
+  const isWhole = !quick && values.only === undefined;
   const number = (
     name: "rounds" | "seconds" | "samples" | "misses" | "bursts" | "registered",
     full: number,
@@ -76,7 +79,7 @@ export function parseOptions(argv: readonly string[], defaultOutput: string): Be
     foreignLimit: (parseNumber("foreign-limit", values["foreign-limit"], 0) ?? 15) / 100,
     quietWaitMs: (parseNumber("quiet-wait", values["quiet-wait"], 0) ?? (quick ? 0 : 300)) * 1000,
     allowNoise: quick || values["allow-noise"] === true,
-    outputFolder: values.output === undefined ? (quick ? undefined : defaultOutput) : resolve(values.output),
+    outputFolder: values.output !== undefined ? resolve(values.output) : isWhole ? defaultOutput : undefined,
   };
 }
 

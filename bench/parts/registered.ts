@@ -70,7 +70,7 @@ function storeFunction(store: Awaited<ReturnType<typeof createSqliteStore>>, ind
 
 async function measureServer({ environment, progress }: BenchContext, dataFolder: string, count: number): Promise<number> {
   progress.step(`memory of a server with ${count} functions`);
-  // Nothing waits and nothing is compiled beside, so that the difference is that of the functions.
+  // Nothing waits for functions, so that the difference is that of the functions alone.
   const flags = ["--pool-size", "0"];
   await using server = await startBenchServer({ dataFolder, environment, flags, nodeFlags: ["--inspect=127.0.0.1:0"] });
   const listed = JSON.parse((await server.control("GET", `/api/v1/functions?limit=1`)).body) as unknown[];
