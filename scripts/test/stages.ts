@@ -15,7 +15,7 @@ export interface Stage {
 const STAGES = [
   {
     name: "unit",
-    patterns: ["packages/**/*.test.ts", "scripts/**/*.test.ts", "runtimes/**/*.test.ts"],
+    patterns: ["packages/**/*.test.ts", "scripts/**/*.test.ts", "runtimes/**/*.test.ts", "bench/**/*.test.ts"],
     concurrency: 2,
     testTimeoutMs: 60_000,
   },

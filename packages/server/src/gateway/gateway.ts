@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { KsError, RESERVED_SEGMENTS, splitPath, type TriggerInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
@@ -8,10 +7,12 @@ import type { RequestGuard } from "../http/request-guard.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { parseTarget, type Target } from "../http/target.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
+import type { CallHead } from "../instances/port.ts";
 import type { CallTracer } from "../telemetry/call-tracer.ts";
 import { Call, type CallReceiver } from "../dispatch/call.ts";
 import type { Forwarding } from "./forwarding.ts";
 import { InvokeReply, TriggerReply } from "./reply.ts";
+import { createRequestId } from "./request-id.ts";
 import { parseQuery, readRequestHead, readRequestId, type RequestHead } from "./request-head.ts";
 
 /** Bodies of invocations and triggers. */
@@ -82,13 +83,13 @@ export class Gateway {
   handle(req: IncomingMessage, res: ServerResponse): void {
     let requestId: string | undefined;
     try {
-      requestId = readRequestId(req.headers["x-request-id"] as string | undefined) ?? randomUUID();
+      requestId = readRequestId(req.headers["x-request-id"] as string | undefined) ?? createRequestId();
       const head = readRequestHead(req);
       const target = parseTarget(req.url ?? "/");
       const inbound: Inbound = { req, res, head, target, requestId, arrivedAtMs: this.#options.clock.monotonicMs() };
       this.#route(inbound);
     } catch (error) {
-      this.#fail(req, res, error, requestId ?? randomUUID());
+      this.#fail(req, res, error, requestId ?? createRequestId());
     }
   }
 
@@ -174,18 +175,18 @@ export class Gateway {
     this.#options.forwarding.apply(req, head);
     const trace = this.#options.tracer?.begin(head.headers["traceparent"]);
     if (trace !== undefined) head.headers["traceparent"] = trace.traceparent;
-    const traceparent = head.headers["traceparent"];
-    const callHead = {
+    const callHead: CallHead = {
       id: requestId,
       method: invocation.method,
       path: invocation.path,
       query: parseQuery(target.query),
       headers: head.headers,
-      ...(invocation.params === undefined ? undefined : { params: invocation.params }),
       trigger: invocation.trigger,
       timeoutMs: entry.timeoutMs,
-      ...(traceparent === undefined ? undefined : { traceparent }),
     };
+    if (invocation.params !== undefined) callHead.params = invocation.params;
+    const traceparent = head.headers["traceparent"];
+    if (traceparent !== undefined) callHead.traceparent = traceparent;
     const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, wholeAtMs);
     call.trace = trace;
     res.on("close", () => {

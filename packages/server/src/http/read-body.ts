@@ -39,7 +39,7 @@ export async function readBody(req: IncomingMessage, limitBytes: number, hold: B
     let bytes = 0;
     const settle = (error?: KsError): void => {
       clearTimeout(timer);
-      req.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
+      req.off("data", onData).off("end", onEnd).off("close", onClose);
       if (error === undefined) resolve({ chunks, bytes });
       else reject(error);
     };
@@ -57,7 +57,7 @@ export async function readBody(req: IncomingMessage, limitBytes: number, hold: B
       () => settle(new KsError("REQUEST_TIMEOUT", { message: "The request body made no progress for 60 s" })),
       IDLE_TIMEOUT_MS,
     );
-    req.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
+    req.on("data", onData).on("end", onEnd).on("close", onClose);
   });
 }
 
