@@ -6,6 +6,7 @@ import { FrameReplica, type PrintedLines } from "../frame-replica.ts";
 import type { CodeSource, PoolState, Replica, ReplicaProvider, ReplicaPurpose, RevisionRef } from "../port.ts";
 import { CapacityLedger, type CapacityLimits, type Reservation } from "./capacity.ts";
 import { describeExit } from "./describe-exit.ts";
+import { hearLastWords } from "./last-words.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
 import type { CatalogueEntry } from "./runtimes/catalogue.ts";
 import type { CompiledPython } from "./runtimes/compiled-python.ts";
@@ -268,8 +269,9 @@ export class LocalProvider implements ReplicaProvider {
       this.#options.output.raw(replica, "stderr", chunk);
     });
     const language = languageOf(revision.spec.runtime);
-    void process.exited.then((exit) => {
+    void process.exited.then(async (exit) => {
       pooled.reservation.release();
+      await hearLastWords([process.frames, process.stdout, process.stderr], this.#options.clock);
       const { reason, error } = describeExit(exit, language, revision.spec.memory, replica.lastStderr);
       replica.end(reason, error);
     });
