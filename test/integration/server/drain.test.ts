@@ -123,7 +123,7 @@ describe("draining", () => {
     const queued = client.invoke("sleeper", { ms: 60_000 });
     await waitForCalls(client, "sleeper", { inFlight: 1, queued: 1 });
     await waitFor("the message to be in flight", async () => (await client.queue("slow")).unacked === 1);
-    await waitForCalls(client, "consumer", { inFlight: 1 });
+    await waitFor("the consumer to begin", async () => (await client.get("/functions/consumer/logs")).json.length === 1);
 
     const sinceMs = performance.now();
     server.child.kill("SIGTERM");
