@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { PassThrough, type Readable } from "node:stream";
+import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { ManualClock, systemClock } from "../../clock.ts";
 import { hearLastWords } from "./last-words.ts";
 
 test("what a child wrote last is heard although its end was told first", async () => {
   const child = spawn("/bin/sh", ["-c", "head -c 300000 /dev/zero; echo last"], { stdio: ["ignore", "pipe", "ignore"] });
-  const stdout = child.stdout as Readable;
+  const { stdout } = child;
   let text = "";
   stdout.on("data", (chunk: Buffer) => (text = (text + chunk.toString()).slice(-5)));
   await once(child, "exit");
