@@ -49,7 +49,11 @@ export async function awaitHello(
 
 function receiveHello(process: SandboxedProcess, clock: Clock, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
+    let isSettled = false;
     const settle = (error?: Error): void => {
+      // The end of the process comes later, too; whoever has the replica by then must not find its frames paused.
+      if (isSettled) return;
+      isSettled = true;
       timer.cancel();
       process.frames.off("data", receive);
       process.frames.pause();
