@@ -6,6 +6,9 @@ import { RUNTIMES } from "./support/vectors.ts";
 
 const platform = await openPlatform();
 
+/** What the platform makes up is a sane id by its own rule. */
+const NEW_ID = /^[A-Za-z0-9._:/+=-]{8,128}$/;
+
 interface Scaling {
   inFlight: number;
   queued: number;
@@ -131,7 +134,7 @@ describe("X-Request-Id", { concurrency: 4 }, () => {
       const given = await platform.send({ ...question, headers: { "x-request-id": "mine-1" } });
       const made = await platform.send(question);
       assert.equal(given.headers["x-request-id"], "mine-1", question.path);
-      assert.match(String(made.headers["x-request-id"]), /^[\w-]{8,}$/, question.path);
+      assert.match(String(made.headers["x-request-id"]), NEW_ID, question.path);
       if (given.status >= 400) assert.deepEqual([given.json.requestId, made.json.requestId], ["mine-1", made.headers["x-request-id"]]);
     }
   });

@@ -64,10 +64,10 @@ export class Platform {
   }
 
   /** Deploys and waits until it runs. @throws with what the platform says where it does not */
-  async deploy(wish: Wish): Promise<string> {
+  async deploy(wish: Wish, limitMs = DEPLOY_LIMIT_MS): Promise<string> {
     const answer = await this.create(wish);
     if (answer.status !== 201) throw new Error(`deploying answered ${answer.status}: ${answer.text}`);
-    const status = await this.settled(answer.name);
+    const status = await this.settled(answer.name, limitMs);
     if (status.state !== "running") throw new Error(`${answer.name} is ${status.state}: ${status.message}`);
     return answer.name;
   }
@@ -78,14 +78,14 @@ export class Platform {
   }
 
   /** The function's status once it is no longer deploying. */
-  settled(name: string): Promise<FunctionStatus> {
+  settled(name: string, limitMs = DEPLOY_LIMIT_MS): Promise<FunctionStatus> {
     return waitFor(
       `${name} to be deployed`,
       async () => {
         const { status } = (await this.get(`/functions/${name}`)).json as { status: FunctionStatus };
         return status.state === "deploying" ? undefined : status;
       },
-      DEPLOY_LIMIT_MS,
+      limitMs,
     );
   }
 
