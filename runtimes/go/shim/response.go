@@ -102,7 +102,7 @@ func (c *call) sendBody(h head, body any) error {
 	}
 	if text, ok := stringOf(body); ok {
 		h.kind = bodyText
-		return c.sendWhole(h, []byte(text))
+		return c.sendWhole(h, []byte(strings.ToValidUTF8(text, "\uFFFD")))
 	}
 	text, err := appendJSON(nil, body, 0)
 	if err != nil {

@@ -40,6 +40,10 @@ export function readRequestHead(req: IncomingMessage): RequestHead {
   }
   if (hosts > 1) throw new KsError("BAD_REQUEST", { message: "Bad request: more than one Host header" });
   if (hosts === 0 && req.httpVersionMinor >= 1) throw new KsError("BAD_REQUEST", { message: "Bad request: HTTP/1.1 needs a Host header" });
+  const coding = headers["transfer-encoding"];
+  if (coding !== undefined && coding.trim().toLowerCase() !== "chunked") {
+    throw new KsError("BAD_REQUEST", { message: "Bad request: the only transfer coding taken is chunked (RFC 9112, 6.1)" });
+  }
   return { headers, host: headers["host"] };
 }
 

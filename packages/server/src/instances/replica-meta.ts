@@ -30,11 +30,13 @@ function text(value: unknown, fallback: string): string {
 /** `meta` of ERROR: the handler threw, or could not be given its event. */
 export function parseErrorMeta(meta: Buffer): KsError {
   const fields = parseMeta(meta);
-  const message = text(fields["message"], "unknown error");
+  const type = text(fields["type"], "Error");
+  // Some errors have no text of their own, such as Python's MemoryError.
+  const message = text(fields["message"], "") || type;
   if (fields["code"] === "INVALID_REQUEST") return new KsError("INVALID_REQUEST");
   if (fields["code"] === "RESPONSE_TOO_LARGE") return new KsError("RESPONSE_TOO_LARGE", { message });
   const stack = fields["stack"];
-  const details: Record<string, unknown> = { type: text(fields["type"], "Error"), durationMs: parseDuration(fields["durationMs"]) };
+  const details: Record<string, unknown> = { type, durationMs: parseDuration(fields["durationMs"]) };
   if (typeof stack === "string") details["stack"] = stack.slice(0, MAX_TEXT);
   return new KsError("FUNCTION_ERROR", { message: `Internal server error: ${message}`, details });
 }

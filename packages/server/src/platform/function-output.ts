@@ -25,6 +25,13 @@ export class FunctionOutput implements OutputSink {
     pipes[stream].write(chunk);
   }
 
+  rawDropped(replica: Replica, stream: "stdout" | "stderr", bytes: number): void {
+    const source = describeSource(replica, stream, null);
+    const message = `${bytes} bytes were dropped: the function printed faster than they could be kept`;
+    // How many lines they were nobody has counted; at least one.
+    this.#logs.append(replica.revision.uid, { ...source, time: new Date().toISOString(), message, dropped: 1 });
+  }
+
   #appendDropped(replica: Replica, source: LogSource, { timeMs, dropped }: PrintedLines): void {
     const message = `${dropped} lines were dropped: the function printed faster than they could be kept`;
     this.#logs.append(replica.revision.uid, { ...source, time: new Date(timeMs).toISOString(), message, dropped });

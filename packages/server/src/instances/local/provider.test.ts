@@ -109,7 +109,7 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
     runtimesFolder: "/runtimes",
     limits: { maxReplicas, maxMemoryMiB },
     pools: poolSize === 0 ? [] : [{ replicaClass: { runtime: "nodejs18", memoryMiB: 256, network: "outbound" }, size: poolSize }],
-    output: { lines: () => undefined, raw: () => undefined, ended: () => undefined },
+    output: { lines: () => undefined, raw: () => undefined, rawDropped: () => undefined, ended: () => undefined },
     python: undefined as never,
     go: undefined,
     goReady: new Promise(() => undefined),

@@ -12,7 +12,8 @@ import type { CatalogueEntry } from "./runtimes/catalogue.ts";
 import type { CompiledPython } from "./runtimes/compiled-python.ts";
 import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "./runtimes/module-kind.ts";
-import type { Sandbox } from "./sandbox/port.ts";
+import { OutputValve } from "./output-valve.ts";
+import type { Sandbox, SandboxedProcess } from "./sandbox/port.ts";
 import { StartGate } from "./start-gate.ts";
 import { awaitHello, type WaitingReplica } from "./waiting-replica.ts";
 
@@ -25,6 +26,8 @@ export interface OutputSink {
   lines(replica: Replica, lines: PrintedLines): void;
   /** Bytes of descriptor 1 or 2 as they came. */
   raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer): void;
+  /** So many of them were lost, as they came too fast. */
+  rawDropped(replica: Replica, stream: "stdout" | "stderr", bytes: number): void;
   /** Nothing more comes of this replica. */
   ended(replica: Replica): void;
 }
@@ -263,11 +266,7 @@ export class LocalProvider implements ReplicaProvider {
     const { process, startMs } = pooled.waiting;
     const { revision } = replica;
     this.#reservations.set(replica, pooled.reservation);
-    process.stdout.on("data", (chunk: Buffer) => this.#options.output.raw(replica, "stdout", chunk));
-    process.stderr.on("data", (chunk: Buffer) => {
-      replica.noteStderr(chunk.toString("utf8"));
-      this.#options.output.raw(replica, "stderr", chunk);
-    });
+    this.#listen(replica, process);
     const language = languageOf(revision.spec.runtime);
     void process.exited.then(async (exit) => {
       pooled.reservation.release();
@@ -289,6 +288,23 @@ export class LocalProvider implements ReplicaProvider {
     process.stdout.resume();
     process.stderr.resume();
     process.frames.resume();
+  }
+
+  /** What bypasses the shim: the bytes of descriptors 1 and 2. */
+  #listen(replica: FrameReplica, { stdout, stderr }: SandboxedProcess): void {
+    const { output, clock } = this.#options;
+    for (const [name, pipe] of [
+      ["stdout", stdout],
+      ["stderr", stderr],
+    ] as const) {
+      new OutputValve(pipe, clock, {
+        chunk: (chunk) => {
+          if (name === "stderr") replica.noteStderr(chunk.toString("utf8"));
+          output.raw(replica, name, chunk);
+        },
+        dropped: (bytes) => output.rawDropped(replica, name, bytes),
+      });
+    }
   }
 
   #moduleKind(revision: RevisionRef, code: string): "commonjs" | "esm" {

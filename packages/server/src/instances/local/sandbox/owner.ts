@@ -35,7 +35,10 @@ export class OwnerRecord {
 
   constructor(runtimeFolder: string) {
     OwnerRecord.#made += 1;
-    this.name = `${nameOwner(identify(process.pid) ?? { pid: process.pid, startTime: "0" })}-${OwnerRecord.#made}`;
+    const identity = identify(process.pid);
+    // Under any other name the next server would take this one for dead.
+    if (identity === undefined) throw new Error("/proc cannot be read, which tells whether a server still lives");
+    this.name = `${nameOwner(identity)}-${OwnerRecord.#made}`;
     this.folder = join(runtimeFolder, "owners", this.name);
     mkdirSync(this.folder, { recursive: true });
     // Sandboxes run as others, who need to reach what is bound from here.
