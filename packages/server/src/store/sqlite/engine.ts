@@ -3,7 +3,7 @@ import { failpoint } from "../../failpoint.ts";
 import type { StoreDatabase } from "./database.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { type Call, commitGroup } from "./group-commit.ts";
-import type { StoreModule } from "./module.ts";
+import type { Operation, StoreModule } from "./module.ts";
 import { openDatabase } from "./open-database.ts";
 import { type FromWorker, packError, type Reply, type Request } from "./protocol.ts";
 import { splitGroups } from "./split-groups.ts";
@@ -54,7 +54,7 @@ export class StoreEngine {
       const known = this.#operations.get(operation);
       if (known === undefined)
         this.#reply([{ id, error: packError(new KsError("INTERNAL", { message: `No such operation: ${operation}` })) }]);
-      else calls[known.kind].push({ id, args, run: known.run, writes: known.writes, freeing: known.freeing });
+      else calls[known.kind].push({ id, args, name: known.name, run: known.run, writes: known.writes, freeing: known.freeing });
     }
     this.#guard(() => {
       for (const group of splitGroups(calls.state)) {
@@ -76,12 +76,12 @@ export class StoreEngine {
 
   #register(module: StoreModule): void {
     const kind = module.database ?? "state";
-    for (const [name, run] of Object.entries(module.operations)) {
-      this.#operations.set(`${module.name}.${name}`, { kind, run, writes: true, freeing: module.freeing?.includes(name) ?? false });
-    }
-    for (const [name, run] of Object.entries(module.queries ?? {})) {
-      this.#operations.set(`${module.name}.${name}`, { kind, run, writes: false, freeing: false });
-    }
+    const add = (name: string, run: Operation, writes: boolean, freeing: boolean): void => {
+      const operation = `${module.name}.${name}`;
+      this.#operations.set(operation, { kind, name: `store.${operation}`, run, writes, freeing });
+    };
+    for (const [name, run] of Object.entries(module.operations)) add(name, run, true, module.freeing?.includes(name) ?? false);
+    for (const [name, run] of Object.entries(module.queries ?? {})) add(name, run, false, false);
   }
 
   #serveState(calls: readonly Call[]): void {

@@ -7,6 +7,8 @@ import { isStorageFailure } from "./storage-failure.ts";
 /** A request with the operation that it names. */
 export interface Call {
   id: number;
+  /** As tests name it, such as `store.queue.settle`. */
+  name: string;
   run: Operation;
   args: unknown;
   writes: boolean;
@@ -26,6 +28,7 @@ export function commitGroup(db: StoreDatabase, calls: readonly Call[]): GroupOut
     if (writes) db.run("BEGIN IMMEDIATE");
     const replies = calls.map((call) => (call.writes ? runWrite(db, call) : runRead(db, call)));
     if (writes) {
+      for (const call of calls) failpoint(call.name);
       failpoint("store.before-commit");
       db.run("COMMIT");
       failpoint("store.after-commit");
