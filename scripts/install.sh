@@ -59,6 +59,11 @@ install_packages() {
       say "npm ci failed (see above); the registry must be reachable: npm config get registry"
       exit 1
     fi
+    # Some versions of npm end with 0 after a download that failed.
+    if [ ! -f "$root/node_modules/.package-lock.json" ]; then
+      say "npm ci ended without an error, and without having installed the packages (see above); is the registry reachable: npm config get registry"
+      exit 1
+    fi
     cp "$root/package-lock.json" "$stamp.$$" && mv -f "$stamp.$$" "$stamp"
   fi
   release_lock
@@ -100,7 +105,12 @@ find_node() {
   for node in "${npm_node_execpath:-node}" node; do
     if has_node_24 "$node"; then return 0; fi
   done
-  say "needs Node.js 24 or newer: no package brings one for $(uname -sm), and the installed one is $(node --version 2>/dev/null || echo missing)"
+  installed=$(node --version 2>/dev/null || echo missing)
+  if [ "$package" = none ]; then
+    say "needs Node.js 24 or newer: no package brings one for $(uname -sm), and the installed one is $installed"
+  else
+    say "needs Node.js 24 or newer: the package $package is not installed (run 'npm ci --include=optional'), and the installed one is $installed"
+  fi
   exit 1
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -80,7 +80,7 @@ function awaitExit(child: ChildProcess): Promise<{ code: number | null; signal: 
 }
 
 /** Compiling Go's standard library takes half a minute of a core, so it is kept from test to test. */
-export const GO_TOOLKITS_FOLDER = join(tmpdir(), "kube-serverless-test-go", "toolkits");
+export const GO_TOOLKITS_FOLDER = join(tmpdir(), `kube-serverless-test-go-${userInfo().uid}`, "toolkits");
 
 /** New and empty, but for what Go needs. */
 export function createDataFolder(): string {

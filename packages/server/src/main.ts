@@ -56,7 +56,10 @@ async function main(): Promise<void> {
   const { facts } = platform;
   stopOnSignals(() => platform.stop());
   if (config.logFormat !== "json") process.stdout.write(formatBanner(facts));
-  log.info({ pid: process.pid, ...facts, addresses: facts.addresses.map((address) => formatAddress(address, facts.secure)) }, "listening");
+  const addresses = facts.addresses.map((address) => formatAddress(address, facts.secure));
+  // The banner has said it all to a person.
+  const isForPeople = config.logFormat === "pretty" || (config.logFormat === "auto" && process.stdout.isTTY);
+  log.info(isForPeople ? {} : { pid: process.pid, ...facts, addresses }, "listening");
 }
 
 /** `npm start` hands Ctrl-C on twice within a millisecond, so only a second signal more than a second later leaves at once. */
@@ -78,8 +81,14 @@ function stopOnSignals(stop: () => Promise<void>): void {
   }
 }
 
+/** One line for what the user can mend, such as a host that is not there; the whole story for a defect. */
+function explainFailedStart(error: unknown): string {
+  const { message, stack, syscall } = error as NodeJS.ErrnoException;
+  return error instanceof KsError || syscall !== undefined ? message : (stack ?? String(error));
+}
+
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof KsError ? error.message : (error as Error).stack}\n`);
+  process.stderr.write(`${explainFailedStart(error)}\n`);
   // A start that failed half-way leaves parts running, which would keep the process and its data folder.
   process.exit(1);
 });

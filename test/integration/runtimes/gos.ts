@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { basename, delimiter, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { after } from "node:test";
@@ -17,8 +17,8 @@ import { type Json, Shim, type Specialisation } from "./support.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
-/** Kept from run to run, as the server keeps its own: compiling a standard library takes half a minute. */
-export const GO_CACHE = join(tmpdir(), "kube-serverless-test-go");
+/** Kept from run to run, as the server keeps its own: compiling a standard library takes half a minute. Each user has one. */
+export const GO_CACHE = join(tmpdir(), `kube-serverless-test-go-${userInfo().uid}`);
 
 /** What `go1.19` means on a machine that has other versions too. */
 export const GO_LINES = ["1.19", "1.26"] as const;

@@ -81,6 +81,11 @@ describe("the data folder", () => {
     await assert.rejects(open(), isUnavailable(/The data folder .* cannot be used: .*; choose another one/));
   });
 
+  test("that the kernel lets nobody make says so instead of trying for ever", async () => {
+    folder = "/proc/kube-serverless/data";
+    await assert.rejects(open(), isUnavailable(/ENOENT|EACCES|EPERM/));
+  });
+
   test("is used by one server at a time, and free as soon as that one is dead", async () => {
     const holder = startProgram("hold-main.ts", [folder]);
     let isOpen = false;

@@ -133,6 +133,7 @@ const wrongValues: [flag: string, text: string][] = [
   ["idle-timeout", "-1s"],
   ["idle-timeout", "40d"],
   ["max-memory", "10%x"],
+  ["max-memory", "900%"],
   ["max-memory", "1%"],
   ["trusted-proxies", "10.0.0.0/33"],
   ["trusted-proxies", "proxy"],

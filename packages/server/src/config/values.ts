@@ -66,6 +66,7 @@ export function parseMemoryMiB(minimumMiB: number): (text: string, context: Defa
     const unit = match?.[2]?.toLowerCase() ?? "-";
     const unitMiB = unit === "%" ? context.machineMemoryMiB / 100 : SIZE_UNITS_MIB[unit];
     if (match === null || unitMiB === undefined) return { problem: `must be a size such as 4GiB, 512MiB or 80%, not '${text}'` };
+    if (unit === "%" && Number(match[1]) > 100) return { problem: `must be at most 100%, not '${text}'` };
     const value = Math.floor(Number(match[1]) * unitMiB);
     return value < minimumMiB ? { problem: `must be at least ${minimumMiB} MiB, not '${text}'` } : { value };
   };

@@ -152,6 +152,10 @@ export class FakeProvider implements ReplicaProvider {
     return [];
   }
 
+  installHint(): string {
+    return "";
+  }
+
   degraded(): [] {
     return [];
   }

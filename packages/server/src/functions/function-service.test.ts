@@ -62,6 +62,7 @@ function createService(store: FunctionStore) {
       if (served !== undefined) dispatcher.serve(served, []);
       return dispatcher;
     },
+    installHint: () => "",
     runtimes: () => [{ name: "nodejs18", language: "nodejs", version: "18", exact: true, available: true, hint: "" }],
     lastInvocation: () => undefined,
     onDeleted: () => undefined,

@@ -20,6 +20,7 @@ export interface FunctionServiceOptions {
   deployer: Deployer;
   createDispatcher(entry: FunctionEntry): Dispatcher;
   runtimes(): readonly RuntimeInfo[];
+  installHint(runtime: string): string;
   /** Triggers of a function have changed, or it is gone: cron and queues follow. */
   onTriggersChanged(): void;
   /** ISO 8601, undefined before the first. */
@@ -274,7 +275,7 @@ export class DefaultFunctionService implements FunctionService {
     const info = known.find((candidate) => candidate.name === runtime);
     if (info?.available === true) return;
     const available = known.filter((candidate) => candidate.available).map((candidate) => candidate.name);
-    const hint = info?.hint ?? "It is not installed on this machine";
+    const hint = info?.hint ?? this.#options.installHint(runtime);
     throw new KsError("INVALID_REQUEST", {
       details: [{ path: "runtime", message: `runtime ${runtime} is not available. ${hint}. Available: ${available.join(", ")}` }],
     });

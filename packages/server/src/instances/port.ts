@@ -115,6 +115,8 @@ export interface ReplicaProvider {
    */
   startReplica(revision: RevisionRef, code: CodeSource, purpose: ReplicaPurpose): Replica;
   runtimes(): readonly RuntimeInfo[];
+  /** How to install a runtime that is not among them; empty where nothing is known. */
+  installHint(runtime: string): string;
   /** Names of what is away or weaker than it should be, such as `pool-nodejs18-empty`, `sandbox-plain`. */
   degraded(): readonly string[];
   /** For `/ready`: waiting replicas and their memory. */

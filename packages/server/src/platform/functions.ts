@@ -53,6 +53,7 @@ export function createFunctions(parts: FunctionParts): { service: DefaultFunctio
     deployer,
     createDispatcher: (entry) => createDispatcher(entry, deployer, parts),
     runtimes: () => provider.runtimes(),
+    installHint: (runtime) => provider.installHint(runtime),
     onTriggersChanged,
     lastInvocation: (uid) => {
       const atMs = metrics.peek(uid)?.lastInvocationMs ?? 0;

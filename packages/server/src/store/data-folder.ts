@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KsError } from "@kube-serverless/contracts/error";
@@ -33,7 +33,7 @@ export function openDataFolder(folder: string): DataFolder {
 
 function makePrivate(path: string): void {
   try {
-    const created = mkdirSync(path, { recursive: true, mode: 0o700 });
+    const created = makeFolders(path);
     if (created !== undefined) syncFolder(dirname(created));
     chmodSync(path, 0o700);
   } catch (cause) {
@@ -42,6 +42,14 @@ function makePrivate(path: string): void {
       cause,
     });
   }
+}
+
+/** Step by step, as Node.js' own way goes round for ever where the kernel lets nothing be made, such as below /proc. Tells the first it made. */
+function makeFolders(path: string): string | undefined {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return undefined;
+  const above = dirname(path) === path ? undefined : makeFolders(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+  return above ?? path;
 }
 
 /** So that a folder just made is still there after a power cut. */

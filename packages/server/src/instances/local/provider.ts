@@ -8,7 +8,7 @@ import { CapacityLedger, type CapacityLimits, type Reservation } from "./capacit
 import { describeExit } from "./describe-exit.ts";
 import { hearLastWords } from "./last-words.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
-import type { CatalogueEntry } from "./runtimes/catalogue.ts";
+import { type CatalogueEntry, installHint } from "./runtimes/catalogue.ts";
 import type { CompiledPython } from "./runtimes/compiled-python.ts";
 import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "./runtimes/module-kind.ts";
@@ -122,6 +122,10 @@ export class LocalProvider implements ReplicaProvider {
 
   runtimes(): readonly RuntimeInfo[] {
     return [...this.#options.catalogue.values()].map((entry) => entry.info);
+  }
+
+  installHint(runtime: string): string {
+    return installHint(runtime);
   }
 
   degraded(): readonly string[] {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Language } from "@kube-serverless/contracts";
-import { buildCatalogue } from "./catalogue.ts";
+import { buildCatalogue, installHint } from "./catalogue.ts";
 import type { InstalledVersion } from "./installed.ts";
 
 function installed(language: Language, version: string): InstalledVersion {
@@ -46,4 +46,11 @@ describe("buildCatalogue", () => {
   test("the documented names are there even where nothing is installed", () => {
     assert.deepEqual([...buildCatalogue([], false).keys()], ["nodejs18", "python39", "go119"]);
   });
+});
+
+test("installHint tells how to get a runtime that is not there", () => {
+  assert.match(installHint("python312"), /^Install Python 3\.12 .*--runtime-path python312=/);
+  assert.match(installHint("nodejs22"), /^Install Node\.js 22 /);
+  assert.match(installHint("go121"), /^Install Go 1\.21 /);
+  assert.equal(installHint("ruby"), "");
 });

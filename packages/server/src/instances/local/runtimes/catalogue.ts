@@ -10,6 +10,17 @@ const HINTS: Record<Language, string> = {
   go: "Install Go 1.19 or newer, such as `apt-get install golang-1.19-go`",
 };
 
+/** How to install a runtime that has no entry, such as `python312`. */
+export function installHint(runtime: string): string {
+  const match = /^(nodejs|python|go)(\d)(\d*)$/.exec(runtime);
+  if (match === null) return "";
+  const [, language, major, minor] = match;
+  if (language === "nodejs")
+    return `Install Node.js ${major}${minor} and name it with --runtime-path ${runtime}=/path/to/node, or put it on PATH`;
+  const name = language === "python" ? "Python" : "Go";
+  return `Install ${name} ${major}.${minor} and put it on PATH, or name it with --runtime-path ${runtime}=/path/to/${language === "go" ? "go" : "python"}`;
+}
+
 export interface CatalogueEntry {
   info: RuntimeInfo;
   installed: InstalledVersion | undefined;
