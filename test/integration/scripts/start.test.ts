@@ -29,8 +29,8 @@ async function makeCheckout(t: TestContext): Promise<string> {
   );
   await writeLock(folder, "1.0.0");
   const server = `const words = process.argv.slice(2);
-    console.log(JSON.stringify(words));
-    if (words[0] === "stay") { process.on("SIGTERM", () => process.exit(42)); setInterval(() => {}, 1000); }`;
+    if (words[0] === "stay") { process.on("SIGTERM", () => process.exit(42)); setInterval(() => {}, 1000); }
+    console.log(JSON.stringify(words));`;
   await writeFile(join(folder, "packages/server/src/main.ts"), server);
   return folder;
 }
