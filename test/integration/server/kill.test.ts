@@ -3,7 +3,7 @@ import { seededRandom } from "../store/random.ts";
 import { World } from "./kill/world.ts";
 
 /** The store's thread stands still so long before it dies: an answer that did not wait for its commit gets out meanwhile. */
-const STANDSTILL_MS = 150;
+const STANDSTILL_MS = 300;
 
 interface Point {
   name: string;
@@ -26,7 +26,8 @@ const AREAS: Record<string, readonly Point[]> = {
     { name: "store.after-checkpoint", latest: 1 },
   ],
   "the steps of a deploy": [
-    inStore("functions.put", 6),
+    inStore("functions.put", 3),
+    inStore("functions.put", 8),
     { name: "deploy.after-commit", latest: 3 },
     { name: "update.after-commit", latest: 4 },
     { name: "build.before-commit", latest: 4 },

@@ -24,7 +24,7 @@ export class FunctionModel {
   /** One change; throws TypeError when the server is gone. */
   async change(client: Client): Promise<void> {
     const before = this.#acknowledged;
-    const wanted = before !== undefined && this.#random() < 0.2 ? undefined : this.#next(before);
+    const wanted = before !== undefined && this.#random() < 0.35 ? undefined : this.#next(before);
     this.#asked = { wanted };
     const answer = await this.#send(client, before, wanted);
     const expected = wanted === undefined ? 204 : before === undefined ? 201 : 200;
