@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { PROMETHEUS_CONTENT_TYPE } from "../metrics/prometheus-text.ts";
 import type { ApiDependencies, Readiness } from "./dependencies.ts";
 import { buildDocsPage, DOCS_HEADERS } from "./docs-page.ts";
 
@@ -13,7 +14,7 @@ export function addPlatformRoutes(app: FastifyInstance, dependencies: ApiDepende
   app.get("/api/v1/runtimes", async () => dependencies.runtimes());
 
   app.get("/metrics", async (_request, reply) => {
-    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(Readable.from(await dependencies.scrape()));
+    return reply.type(PROMETHEUS_CONTENT_TYPE).send(Readable.from(await dependencies.scrape()));
   });
 
   const document = JSON.stringify(openApi);

@@ -2,6 +2,7 @@ import type { ErrorCode, QueueTrigger, TriggerInfo } from "@kube-serverless/cont
 import type { Clock } from "../clock.ts";
 import type { QueueLog } from "../queue/log.ts";
 import type { Consumer, Delivery, DeliveryOutcome, QueueDriver, Subscription } from "../queue/port.ts";
+import { triggerId } from "./trigger-id.ts";
 
 /** Deliveries of one trigger in flight at once: as many as ten replicas that take one call each, the default of Python. */
 export const DEFAULT_QUEUE_CONCURRENCY = 10;
@@ -78,7 +79,7 @@ export class QueueTriggers {
 
   /** Starts what is new, stops what is gone, and leaves alone what is the same: a trigger is its function's uid, queue and exchange. */
   sync(desired: readonly DesiredQueueTrigger[]): void {
-    const wanted = new Map(desired.map((trigger) => [queueTriggerKey(trigger), trigger]));
+    const wanted = new Map(desired.map((trigger) => [keyOf(trigger), trigger]));
     for (const [key, active] of this.#active) {
       const trigger = wanted.get(key);
       if (trigger !== undefined && JSON.stringify(trigger.config) === active.config) continue;
@@ -144,9 +145,8 @@ export class QueueTriggers {
   }
 }
 
-/** Names a trigger for as long as its function lives and what defines it stays the same. */
-export function queueTriggerKey({ uid, config }: DesiredQueueTrigger): string {
-  return JSON.stringify([uid, "queue", config.queue, config.exchange ?? ""]);
+function keyOf({ uid, config }: DesiredQueueTrigger): string {
+  return triggerId(uid, { type: "queue", config });
 }
 
 /** What a call's end means for its message: a throw, crash or time-out is counted, a call that never began is not. */
