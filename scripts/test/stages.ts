@@ -25,6 +25,9 @@ const STAGES = [
   { name: "examples and others", patterns: ["examples/**/*.test.ts", "test/**/*.test.ts"], concurrency: 1, testTimeoutMs: 120_000 },
 ];
 
+/** Needs a whole cluster, and has a command of its own: `npm run test:cluster`. */
+const CLUSTER_TESTS = "test/cluster/";
+
 /** How long one file may take, whatever hangs in it. */
 const FILE_TIMEOUT_MS = 15 * 60_000;
 
@@ -33,7 +36,8 @@ export function findStages(root: string, words: readonly string[]): Stage[] {
   const taken = new Set<string>();
   return STAGES.map(({ name, patterns, concurrency, testTimeoutMs }) => {
     const found = patterns.flatMap((pattern) => globSync(pattern, { cwd: root, exclude: (path) => path.endsWith("node_modules") }));
-    const files = found.filter((file) => !taken.has(file) && (words.length === 0 || words.some((word) => file.includes(word)))).sort();
+    const isWanted = (file: string): boolean => words.length === 0 || words.some((word) => file.includes(word));
+    const files = found.filter((file) => !taken.has(file) && !file.startsWith(CLUSTER_TESTS) && isWanted(file)).sort();
     for (const file of found) taken.add(file);
     return { name, files, concurrency, testTimeoutMs, fileTimeoutMs: FILE_TIMEOUT_MS };
   }).filter((stage) => stage.files.length > 0);

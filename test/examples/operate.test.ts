@@ -3,11 +3,11 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request as requestTls } from "node:https";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
+import { freePort } from "../support/process.ts";
 import { projectFolder, startServer, type TestServer, waitFor } from "../support/server.ts";
 import { explainMissingPrograms } from "./support/missing.ts";
 import { parsePage } from "./support/page.ts";
@@ -60,15 +60,6 @@ const SHOW_HEADERS = {
   code: `exports.handler = async ({ headers }) =>
     ({ proto: headers["x-forwarded-proto"], host: headers["x-forwarded-host"], from: headers["x-forwarded-for"] });`,
 };
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 test("proxy: the page's nginx lets functions out, keeps the rest in, and tells who called", async (t) => {
   const missing = explainMissingPrograms(["nginx", "openssl"]);

@@ -1,13 +1,12 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { type ChildProcess, execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { connect } from "amqplib";
+import { endProcess, freePort, hasEnded, spawnTied } from "./process.ts";
 
 /** The script itself: Debian's /usr/sbin wrapper would change the user and write to the machine's log folder. */
 const SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -34,29 +33,6 @@ export interface RabbitMq {
   dispose(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-/** With setpriv the child ends with this process even when this process is killed. */
-function spawnTied(command: string, args: string[], env: Record<string, string>): ChildProcess {
-  const options = { env, cwd: env["HOME"], stdio: "ignore" as const };
-  if (!existsSync("/usr/bin/setpriv")) return spawn(command, args, options);
-  return spawn("/usr/bin/setpriv", ["--pdeathsig", "KILL", "--", command, ...args], options);
-}
-
-async function endProcess(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  child.kill(signal);
-  await exited;
-}
-
 async function waitUntilItAnswers(url: string, child: ChildProcess, logFile: string): Promise<void> {
   const limit = performance.now() + BOOT_LIMIT_MS;
   for (;;) {
@@ -65,8 +41,7 @@ async function waitUntilItAnswers(url: string, child: ChildProcess, logFile: str
       await connection.close();
       return;
     } catch (error) {
-      const ended = child.exitCode !== null || child.signalCode !== null;
-      if (ended || performance.now() > limit) {
+      if (hasEnded(child) || performance.now() > limit) {
         const log = await readFile(logFile, "utf8").catch(() => "no log");
         throw new Error(`RabbitMQ did not start:\n${log.slice(-4_000)}`, { cause: error });
       }
@@ -102,13 +77,14 @@ async function launch(): Promise<RabbitMq> {
     RABBITMQ_LOG_BASE: logFolder,
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
   };
+  const options = { env, cwd: folder, stdio: "ignore" as const };
   const url = `amqp://guest:guest@127.0.0.1:${port}`;
   // Started in the foreground, so that it ends with us: RabbitMQ would otherwise leave a daemon behind.
-  const epmd = spawnTied("/usr/bin/epmd", ["-port", String(epmdPort), "-address", "127.0.0.1"], env);
+  const epmd = spawnTied("/usr/bin/epmd", ["-port", String(epmdPort), "-address", "127.0.0.1"], options);
   let server: ChildProcess | undefined;
 
   const start = async (): Promise<void> => {
-    server = spawnTied(SERVER, [], env);
+    server = spawnTied(SERVER, [], options);
     await waitUntilItAnswers(url, server, join(logFolder, `${nodeName}.log`));
   };
   const broker: RabbitMq = {
