@@ -1,6 +1,7 @@
 import { disposeRabbitMq, rabbitMqMissing, sharedRabbitMq } from "../../support/rabbitmq.ts";
 import { openQueues } from "./open-queues.ts";
-import { type QueueLocation, testQueueDriver } from "./queue-suite.ts";
+import type { QueueLocation } from "./harness.ts";
+import { testQueueDriver } from "./queue-suite.ts";
 
 testQueueDriver(
   "RabbitMQ",

@@ -7,7 +7,7 @@ import type { QueueDriver } from "../../../packages/server/src/queue/port.ts";
 import { disposeRabbitMq, type RabbitMq, rabbitMqMissing, sharedRabbitMq } from "../../support/rabbitmq.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { ACK, fail, Gate, subscriptionOf, textMessage, uniqueQueue, until } from "./queue-support.ts";
-import { TEST_POLICY } from "./queue-suite.ts";
+import { TEST_POLICY } from "./harness.ts";
 
 const REPLY_LIMIT_MS = 2_000;
 const MAX_ATTEMPTS = 4;

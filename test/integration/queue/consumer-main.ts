@@ -1,6 +1,6 @@
 import { openQueues } from "./open-queues.ts";
 import type { ConsumerBehaviour } from "./consumer-process.ts";
-import type { QueueLocation } from "./queue-suite.ts";
+import type { QueueLocation } from "./harness.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as ConsumerBehaviour & { location: QueueLocation; queue: string };
 const { location, queue, concurrency, maxAttempts, behaviour } = settings;

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { QueueLocation } from "./queue-suite.ts";
+import type { QueueLocation } from "./harness.ts";
 
 export interface ConsumerBehaviour {
   concurrency: number;

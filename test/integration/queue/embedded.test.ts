@@ -2,7 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openQueues } from "./open-queues.ts";
-import { type QueueLocation, testQueueDriver } from "./queue-suite.ts";
+import type { QueueLocation } from "./harness.ts";
+import { testQueueDriver } from "./queue-suite.ts";
 
 testQueueDriver(
   "embedded",

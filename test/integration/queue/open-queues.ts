@@ -2,7 +2,7 @@ import { createAmqpQueues } from "../../../packages/server/src/queue/amqp/driver
 import type { QueueDriver } from "../../../packages/server/src/queue/port.ts";
 import { EMBEDDED_QUEUE_MODULE, openEmbeddedQueues } from "../../../packages/server/src/queue/sqlite/driver.ts";
 import { createSqliteClient } from "../../../packages/server/src/store/sqlite/client.ts";
-import { type QueueLocation, TEST_POLICY } from "./queue-suite.ts";
+import { type QueueLocation, TEST_POLICY } from "./harness.ts";
 
 /** Opens the queues of a place with the tests' short waits; stopping them closes what they stand on, too. */
 export async function openQueues(location: QueueLocation, failpoint?: string): Promise<QueueDriver> {

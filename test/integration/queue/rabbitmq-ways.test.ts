@@ -6,7 +6,7 @@ import { createAmqpQueues } from "../../../packages/server/src/queue/amqp/driver
 import type { Delivery, QueueDriver } from "../../../packages/server/src/queue/port.ts";
 import { disposeRabbitMq, type RabbitMq, rabbitMqMissing, sharedRabbitMq } from "../../support/rabbitmq.ts";
 import { ACK, fail, Gate, subscriptionOf, textMessage, textOf, uniqueQueue, until } from "./queue-support.ts";
-import { TEST_POLICY } from "./queue-suite.ts";
+import { TEST_POLICY } from "./harness.ts";
 
 describe("RabbitMQ beside other programs", { skip: rabbitMqMissing() ?? false }, () => {
   let broker: RabbitMq;

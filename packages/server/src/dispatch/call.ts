@@ -1,7 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
 import type { CallTrace } from "../telemetry/call-trace.ts";
-import type { Dispatcher } from "./dispatcher.ts";
 import type { Slot } from "./slots.ts";
 
 /** What became of a call's time, for headers and metrics; milliseconds. */
@@ -23,6 +22,17 @@ export interface CallReceiver {
   onData(call: Call, piece: Buffer, more: boolean): void;
   /** Before a head: the answer. After one: the response broke off. */
   onFailed(call: Call, error: KsError): void;
+}
+
+/** Who leads a call to its end: the function's dispatcher, or another gateway's. */
+export interface CallKeeper {
+  /** hot: the handler has answered, its stream may go on. */
+  noteHead(call: Call): void;
+  /** hot */
+  callEnded(call: Call, error: KsError | undefined): void;
+  /** A replica had not begun the call: it goes back to the head of the queue. */
+  callReturned(call: Call, cause: KsError): void;
+  abandon(call: Call): void;
 }
 
 /** One call on its way through the gateway: waits in the queue, runs in a slot, ends exactly once. */
@@ -47,17 +57,10 @@ export class Call implements CallSink {
   refusal: KsError | undefined;
   /** Its spans, where calls are traced. */
   trace: CallTrace | undefined;
-  readonly #dispatcher: Dispatcher;
+  readonly #keeper: CallKeeper;
 
-  constructor(
-    dispatcher: Dispatcher,
-    head: CallHead,
-    body: readonly Buffer[],
-    bodyBytes: number,
-    receiver: CallReceiver,
-    arrivedAtMs: number,
-  ) {
-    this.#dispatcher = dispatcher;
+  constructor(keeper: CallKeeper, head: CallHead, body: readonly Buffer[], bodyBytes: number, receiver: CallReceiver, arrivedAtMs: number) {
+    this.#keeper = keeper;
     this.head = head;
     this.body = body;
     this.bodyBytes = bodyBytes;
@@ -69,11 +72,11 @@ export class Call implements CallSink {
     this.hasHead = true;
     this.durationMs = head.durationMs;
     this.status = head.status;
-    this.#dispatcher.noteHead(this);
+    this.#keeper.noteHead(this);
     try {
       if (!this.abandoned) this.receiver.onHead(this, head, piece, more);
     } finally {
-      if (!more) this.#dispatcher.callEnded(this, undefined);
+      if (!more) this.#keeper.callEnded(this, undefined);
     }
   }
 
@@ -82,7 +85,7 @@ export class Call implements CallSink {
       if (!this.abandoned) this.receiver.onData(this, piece, more);
       else if (more) this.handle?.credit(piece.length);
     } finally {
-      if (!more) this.#dispatcher.callEnded(this, undefined);
+      if (!more) this.#keeper.callEnded(this, undefined);
     }
   }
 
@@ -90,7 +93,7 @@ export class Call implements CallSink {
     const durationMs = (error.details as { durationMs?: number } | undefined)?.durationMs;
     if (durationMs !== undefined) this.durationMs = durationMs;
     else if (error.code === "TIMEOUT" && !this.hasHead) this.durationMs = this.head.timeoutMs;
-    this.#dispatcher.callEnded(this, error);
+    this.#keeper.callEnded(this, error);
     if (!this.abandoned) this.receiver.onFailed(this, error);
   }
 
@@ -101,7 +104,7 @@ export class Call implements CallSink {
   }
 
   onNotStarted(cause: KsError): void {
-    this.#dispatcher.callReturned(this, cause);
+    this.#keeper.callReturned(this, cause);
   }
 
   /** What the function answers cannot be passed on: this counts instead of it. */
@@ -113,6 +116,6 @@ export class Call implements CallSink {
 
   /** The caller is gone: leaves the queue, or aborts the handler's signal. */
   abandon(): void {
-    this.#dispatcher.abandon(this);
+    this.#keeper.abandon(this);
   }
 }

@@ -6,9 +6,10 @@ import { ManualClock } from "../clock.ts";
 import type { RevisionRef } from "../instances/port.ts";
 import { Call, type CallReceiver } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
-import { Dispatcher, type ScaleBounds } from "./dispatcher.ts";
+import { Dispatcher } from "./dispatcher.ts";
 import { FakeProvider } from "./fake-replicas.ts";
 import { compileScalingPolicy } from "./function-scaler.ts";
+import type { ScaleBounds } from "./replica-set.ts";
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

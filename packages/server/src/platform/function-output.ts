@@ -1,5 +1,5 @@
 import type { LineSink, LogSource, FunctionLogs } from "../logs/function-logs.ts";
-import type { PrintedLines } from "../instances/frame-replica.ts";
+import type { PrintedLines } from "../instances/printed-lines.ts";
 import type { OutputSink } from "../instances/local/provider.ts";
 import type { Replica } from "../instances/port.ts";
 

@@ -1,0 +1,241 @@
+import { KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import type { FrameWriter } from "../protocol/frame-writer.ts";
+import { FrameType, MAX_BODY_BYTES, MAX_META_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { DeadlineTimer } from "./deadline-timer.ts";
+import type { CallHandle, CallHead, CallSink } from "./port.ts";
+import { sayHeadTooLarge, sayTimedOut } from "./replica-errors.ts";
+import { parseErrorMeta, parseResponseMeta } from "./replica-meta.ts";
+import { type CallControl, cutPieces, RunningCall } from "./running-call.ts";
+
+/** A caller that takes nothing of its stream for so long, or for the function's own time-out where that is longer, is cut off. */
+const STALL_TIMEOUT_MS = 60_000;
+
+/** What the calls within mean for their replica. */
+export interface StreamEvents {
+  /** The last call has ended. */
+  onIdle(): void;
+  /** A call was given up, as it took too long; it may still run. */
+  onTimedOut(): void;
+}
+
+/** The calls on one connection, each a stream of frames. What the replica sends is hostile: a broken rule is a ProtocolError. */
+export class CallStreams implements CallControl {
+  readonly #clock: Clock;
+  readonly #events: StreamEvents;
+  readonly #calls = new Map<number, RunningCall>();
+  readonly #deadlines: DeadlineTimer<number, RunningCall>;
+  #writer: FrameWriter | undefined;
+  /** What was asked for before there was a connection. */
+  #early: (() => void)[] = [];
+  #ready = false;
+  #nextStream = 1;
+
+  constructor(clock: Clock, events: StreamEvents) {
+    this.#clock = clock;
+    this.#events = events;
+    this.#deadlines = new DeadlineTimer(clock, this.#calls, (stream, call) => this.#timeOut(stream, call));
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** hot */
+  open(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
+    const stream = this.#nextStream++;
+    const call = new RunningCall(this, stream, sink, head.timeoutMs);
+    const meta = JSON.stringify(head);
+    // A UTF-16 unit takes at most 3 bytes of UTF-8, so the exact size is seldom needed.
+    if (meta.length * 3 > MAX_META_BYTES && Buffer.byteLength(meta) > MAX_META_BYTES) {
+      sink.onError(sayHeadTooLarge(Buffer.byteLength(meta)));
+      return call;
+    }
+    this.#calls.set(stream, call);
+    if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, meta, body));
+    else this.#sendCall(stream, call, meta, body);
+    return call;
+  }
+
+  /** Sends what has waited for the connection. */
+  connect(writer: FrameWriter): void {
+    this.#writer = writer;
+    const early = this.#early;
+    this.#early = [];
+    for (const send of early) send();
+  }
+
+  /** From now on handlers run, and their time counts. */
+  start(): void {
+    this.#ready = true;
+    for (const call of this.#calls.values()) this.#startDeadline(call);
+  }
+
+  stop(): void {
+    this.#deadlines.cancel();
+  }
+
+  /** Ends every call with this error; those that never began may go to another replica. */
+  settleAll(error: KsError, mayHaveStarted: boolean): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const call of calls) {
+      if (mayHaveStarted) call.sink.onError(error);
+      else call.sink.onNotStarted(error);
+    }
+  }
+
+  cancelCall(stream: number): void {
+    const call = this.#calls.get(stream);
+    if (call === undefined) return;
+    if (this.#writer !== undefined) return this.#writer.send(stream, FrameType.CANCEL, false, "", undefined);
+    // Nothing of it has left yet.
+    this.#forget(stream);
+    call.sink.onNotStarted(new KsError("CLIENT_CLOSED"));
+  }
+
+  creditCall(stream: number, bytes: number): void {
+    const call = this.#calls.get(stream);
+    if (call === undefined || this.#writer === undefined) return;
+    call.receiveCredit += bytes;
+    this.#noteProgress(call);
+    const body = Buffer.allocUnsafe(4);
+    body.writeUInt32BE(bytes);
+    this.#writer.send(stream, FrameType.CREDIT, false, "", body);
+  }
+
+  /** hot: a response begins. */
+  receiveHead(stream: number, status: number, more: boolean, meta: Buffer, body: Buffer): void {
+    const call = this.#find(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} has a second head`);
+    const head = parseResponseMeta(status, meta);
+    call.hasHead = true;
+    if (more) this.#noteProgress(call);
+    else this.#forget(stream);
+    call.sink.onHead(head, body, more);
+  }
+
+  /** hot: a response goes on. */
+  receiveData(stream: number, more: boolean, body: Buffer): void {
+    const call = this.#find(stream);
+    if (call === undefined) return;
+    if (!call.hasHead) throw new ProtocolError(`stream ${stream} has DATA before its head`);
+    call.receiveCredit -= body.length;
+    if (call.receiveCredit < 0) throw new ProtocolError(`stream ${stream} sent more than its credit`);
+    if (more) this.#noteProgress(call);
+    else this.#forget(stream);
+    call.sink.onData(body, more);
+  }
+
+  /** Any other frame of a call's stream. */
+  receiveOther(stream: number, kind: number, meta: Buffer, body: Buffer): void {
+    if (kind === FrameType.ERROR) this.#receiveError(stream, meta);
+    else if (kind === FrameType.BUSY) this.#receiveBusy(stream);
+    else if (kind === FrameType.CREDIT) this.#receiveCredit(stream, body);
+    else if (kind === FrameType.ABORT) this.#receiveAbort(stream, meta);
+  }
+
+  #receiveError(stream: number, meta: Buffer): void {
+    const call = this.#find(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} has an ERROR after its head`);
+    this.#forget(stream);
+    call.sink.onError(parseErrorMeta(meta));
+  }
+
+  #receiveAbort(stream: number, meta: Buffer): void {
+    const call = this.#find(stream);
+    if (call === undefined) return;
+    if (!call.hasHead) throw new ProtocolError(`stream ${stream} has an ABORT before its head`);
+    this.#forget(stream);
+    const message = parseMeta(meta)["message"];
+    call.sink.onError(new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${String(message)}` }));
+  }
+
+  #receiveBusy(stream: number): void {
+    const call = this.#find(stream);
+    if (call === undefined) return;
+    if (call.hasHead) throw new ProtocolError(`stream ${stream} is BUSY after its head`);
+    this.#forget(stream);
+    call.sink.onNotStarted(new KsError("OVERLOADED"));
+  }
+
+  #receiveCredit(stream: number, body: Buffer): void {
+    if (body.length !== 4) throw new ProtocolError("CREDIT needs 4 bytes");
+    const call = this.#calls.get(stream);
+    if (call === undefined) return;
+    call.sendCredit += body.readUInt32BE(0);
+    this.#sendPieces(stream, call);
+  }
+
+  /** Undefined for a call that was given up here, such as one that timed out, while the replica still answers it. */
+  #find(stream: number): RunningCall | undefined {
+    const call = this.#calls.get(stream);
+    if (call === undefined) {
+      if (stream > 0 && stream < this.#nextStream) return undefined;
+      throw new ProtocolError(`stream ${stream} was never opened`);
+    }
+    if (!call.started) throw new ProtocolError("a response before READY");
+    return call;
+  }
+
+  #forget(stream: number): void {
+    this.#calls.delete(stream);
+    if (this.#calls.size === 0) this.#events.onIdle();
+  }
+
+  #sendCall(stream: number, call: RunningCall, meta: string, body: readonly Buffer[]): void {
+    // What came before the connection may have ended already.
+    if (this.#calls.get(stream) !== call) return;
+    const pieces = cutPieces(body);
+    const first = pieces.shift();
+    this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, meta, first);
+    if (pieces.length > 0) {
+      call.unsent = pieces;
+      this.#sendPieces(stream, call);
+    }
+    if (this.#ready) this.#startDeadline(call);
+  }
+
+  #sendPieces(stream: number, call: RunningCall): void {
+    for (let piece = call.unsent[0]; piece !== undefined && call.sendCredit >= piece.length; piece = call.unsent[0]) {
+      call.unsent.shift();
+      call.sendCredit -= piece.length;
+      this.#writer?.send(stream, FrameType.DATA, call.unsent.length > 0, "", piece);
+    }
+  }
+
+  #startDeadline(call: RunningCall): void {
+    call.started = true;
+    const nowMs = this.#clock.monotonicMs();
+    call.deadlineMs = nowMs + call.timeoutMs;
+    this.#deadlines.note(call.deadlineMs, nowMs);
+  }
+
+  /** A stream's pause begins anew with each piece that comes, and with each that the caller has taken. */
+  #noteProgress(call: RunningCall): void {
+    const nowMs = this.#clock.monotonicMs();
+    call.progressAtMs = nowMs;
+    call.deadlineMs = nowMs + call.timeoutMs;
+    this.#deadlines.note(call.deadlineMs, nowMs);
+  }
+
+  /** The function may not send on before its caller has taken something: a slow caller is not the function's fault. */
+  #awaitCaller(call: RunningCall): void {
+    const nowMs = this.#clock.monotonicMs();
+    const stallsAtMs = call.progressAtMs + Math.max(call.timeoutMs, STALL_TIMEOUT_MS);
+    call.stalled = nowMs + 1 >= stallsAtMs;
+    call.deadlineMs = call.stalled ? nowMs + call.timeoutMs : stallsAtMs;
+    this.#deadlines.note(call.deadlineMs, nowMs);
+    if (call.stalled) call.sink.onStalled();
+  }
+
+  #timeOut(stream: number, call: RunningCall): void {
+    if (call.hasHead && call.receiveCredit < MAX_BODY_BYTES && !call.stalled) return this.#awaitCaller(call);
+    this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
+    this.#calls.delete(stream);
+    this.#events.onTimedOut();
+    call.sink.onError(sayTimedOut(call.timeoutMs, call.hasHead));
+  }
+}
