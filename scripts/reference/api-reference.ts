@@ -11,6 +11,9 @@ import {
 } from "../../packages/server/src/api/docs-model.ts";
 import { GENERATED, renderTable } from "./markdown.ts";
 
+/** Where `npm start` listens. */
+const EXAMPLE_ORIGIN = "http://localhost:8080";
+
 /** `docs/reference/api.md`: what `/docs` shows, for reading without a server. */
 export function renderApiReference(openApi: object): string {
   const document = openApi as OpenApiDocument;
@@ -30,7 +33,7 @@ function renderOperation(placed: PlacedOperation): string {
     `### ${operation.summary}\n\n\`${method} ${path}\`\n`,
     ...(operation.description === undefined ? [] : [`${operation.description}\n`]),
     ...renderParameters(operation.parameters ?? []),
-    `\`\`\`sh\n${buildCurl(placed)}\n\`\`\`\n`,
+    `\`\`\`sh\n${buildCurl(placed, EXAMPLE_ORIGIN)}\n\`\`\`\n`,
     ...responses.filter(([status]) => Number(status) < 300).map(([status, response]) => renderAnswer(status, response)),
     renderErrors(responses.filter(([status]) => Number(status) >= 300)),
   ];

@@ -98,7 +98,7 @@ function health(path: string, id: string): Operation[] {
       path,
       id,
       tag: "Platform",
-      summary: "Health check",
+      summary: nameProbe("Health check", path),
       answers: { 200: { description: "The process answers", content } },
     },
   ];

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
-import { buildOpenApiDocument, KsError, splitPath } from "@kube-serverless/contracts";
+import { KsError, splitPath } from "@kube-serverless/contracts";
 import { type FastifyInstance, fastify } from "fastify";
 import { sendError, toKsError } from "../http/send-error.ts";
 import type { ApiDependencies } from "./dependencies.ts";
@@ -19,12 +19,13 @@ export interface RequestContext {
   path: string;
   /** Raw, without the question mark. */
   query: string;
+  /** Scheme, host and port that the caller used. */
+  origin: string;
 }
 
 export interface ControlApi {
   /** Answers one request; it never throws. */
   handle(request: IncomingMessage, response: ServerResponse, context: RequestContext): void;
-  readonly openApi: object;
   /** Ends the open streams, which would outlast any drain. */
   endStreams(): void;
   close(): Promise<void>;
@@ -33,10 +34,11 @@ export interface ControlApi {
 /** All control routes behind one handler; listening, limits of time and checks of Host and Origin are the front's. */
 export async function createControlApi(dependencies: ApiDependencies): Promise<ControlApi> {
   const contexts = new WeakMap<IncomingMessage, RequestContext>();
-  const openApi = buildOpenApiDocument();
   const streams = new EventStreams(dependencies.clock);
   let listener: RequestListener | undefined;
   const app = fastify({
+    // Bodies are checked by the contracts; fastify's own compilers are slow to load.
+    schemaController: { compilersFactory: { buildValidator: refuseSchema, buildSerializer: refuseSchema } },
     // The front listens; this server never does.
     serverFactory: (handler) => createServer((listener = handler)),
     genReqId: (request) => contexts.get(request)?.requestId ?? randomUUID(),
@@ -51,7 +53,7 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
   addFunctionRoutes(app, dependencies);
   addObserveRoutes(app, dependencies, streams);
   addQueueRoutes(app, dependencies);
-  addPlatformRoutes(app, dependencies, openApi);
+  addPlatformRoutes(app, dependencies, (request) => contexts.get(request)?.origin ?? "");
   await app.ready();
   return {
     handle(request, response, context) {
@@ -60,10 +62,13 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
       contexts.set(request, context);
       listener?.(request, response);
     },
-    openApi,
     endStreams: () => streams.endAll(),
     close: () => app.close(),
   };
+}
+
+function refuseSchema(): never {
+  throw new Error("A route has a schema of fastify's; the contracts check what comes in");
 }
 
 function buildUrl(context: RequestContext | undefined, url: string): string {

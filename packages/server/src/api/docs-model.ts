@@ -103,13 +103,13 @@ export function describeBounds(schema: JsonSchema): string {
 }
 
 /** A curl command that sends the operation's own example. */
-export function buildCurl({ method, path, operation }: PlacedOperation): string {
+export function buildCurl({ method, path, operation }: PlacedOperation, origin: string): string {
   let target = path;
   for (const parameter of operation.parameters ?? []) {
     if (parameter.in === "path")
       target = target.replace(`{${parameter.name}}`, typeof parameter.example === "string" ? parameter.example : parameter.name);
   }
-  const lines = [`curl${method === "GET" ? "" : ` -X ${method}`} http://localhost:8080${target}`];
+  const lines = [`curl${method === "GET" ? "" : ` -X ${method}`} ${origin}${target}`];
   const example = Object.values(operation.requestBody?.content ?? {})[0]?.example;
   if (example !== undefined) {
     lines.push("  -H 'Content-Type: application/json'", `  -d '${JSON.stringify(example, null, 2).replaceAll("'", "'\\''")}'`);

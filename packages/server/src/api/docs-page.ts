@@ -23,8 +23,8 @@ export const DOCS_HEADERS = {
   "Referrer-Policy": "no-referrer",
 };
 
-/** The reference as one page without scripts, out of the OpenAPI document. */
-export function buildDocsPage(openApi: object): string {
+/** The reference as one page without scripts, out of the OpenAPI document; its samples call `origin`, where the reader came from. */
+export function buildDocsPage(openApi: object, origin: string): string {
   const document = openApi as OpenApiDocument;
   const { info } = document;
   return `<!doctype html>
@@ -44,7 +44,7 @@ export function buildDocsPage(openApi: object): string {
 <h1>${escape(info.title)} API</h1>
 <p class="lead">${escape(info.summary)}</p>
 <p>${inline(info.description)} The machine-readable form of this page is <a href="/openapi.json">openapi.json</a>.</p>
-${document.tags.map((tag) => buildTag(document, tag)).join("\n")}
+${document.tags.map((tag) => buildTag(document, tag, origin)).join("\n")}
 ${buildSchemas(document)}
 </main>
 </div>
@@ -65,12 +65,12 @@ function buildContents(document: OpenApiDocument): string {
   return `<a class="brand" href="#content">${escape(document.info.title)}</a>${groups.join("")}<h2>Schemas</h2><ul>${schemas.join("")}</ul>`;
 }
 
-function buildTag(document: OpenApiDocument, tag: { name: string; description: string }): string {
-  const articles = listOperations(document, tag.name).map(buildArticle);
+function buildTag(document: OpenApiDocument, tag: { name: string; description: string }, origin: string): string {
+  const articles = listOperations(document, tag.name).map((placed) => buildArticle(placed, origin));
   return `<section><h2>${escape(tag.name)}</h2><p>${inline(tag.description)}</p>${articles.join("\n")}</section>`;
 }
 
-function buildArticle(placed: PlacedOperation): string {
+function buildArticle(placed: PlacedOperation, origin: string): string {
   const { method, path, operation } = placed;
   const responses = Object.entries(operation.responses);
   const parts = [
@@ -79,7 +79,7 @@ function buildArticle(placed: PlacedOperation): string {
     operation.description === undefined ? "" : `<p>${inline(operation.description)}</p>`,
     buildParameters(operation.parameters ?? []),
     operation.requestBody === undefined ? "" : `<h4>Request body</h4><p>${describeContent(operation.requestBody.content)}</p>`,
-    `<h4>Request</h4>${code(buildCurl(placed))}`,
+    `<h4>Request</h4>${code(buildCurl(placed, origin))}`,
     ...responses.filter(([status]) => Number(status) < 300).map(([status, response]) => buildSuccess(status, response)),
     buildErrors(responses.filter(([status]) => Number(status) >= 300)),
   ];

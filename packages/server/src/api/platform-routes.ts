@@ -1,11 +1,17 @@
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import { buildOpenApiDocument } from "@kube-serverless/contracts";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { PROMETHEUS_CONTENT_TYPE } from "../metrics/prometheus-text.ts";
 import type { ApiDependencies, Readiness } from "./dependencies.ts";
 import { buildDocsPage, DOCS_HEADERS } from "./docs-page.ts";
 
 /** The platform itself: health, readiness, runtimes, its metrics and its documents. */
-export function addPlatformRoutes(app: FastifyInstance, dependencies: ApiDependencies, openApi: object): void {
+export function addPlatformRoutes(
+  app: FastifyInstance,
+  dependencies: ApiDependencies,
+  originOf: (request: IncomingMessage) => string,
+): void {
   for (const prefix of ["", "/api/v1"]) {
     app.get(`${prefix}/health`, async () => ({ status: "healthy" }));
     app.get(`${prefix}/ready`, async (request, reply) => answerReadiness(await dependencies.readiness(), request, reply));
@@ -17,11 +23,11 @@ export function addPlatformRoutes(app: FastifyInstance, dependencies: ApiDepende
     return reply.type(PROMETHEUS_CONTENT_TYPE).send(Readable.from(await dependencies.scrape()));
   });
 
-  const document = JSON.stringify(openApi);
-  app.get("/openapi.json", async (_request, reply) => reply.type("application/json; charset=utf-8").send(document));
-
-  const page = buildDocsPage(openApi);
-  app.get("/docs", async (_request, reply) => reply.headers(DOCS_HEADERS).send(page));
+  // Built when somebody asks first: it would be a good part of a start.
+  let openApi: object | undefined;
+  const document = (): object => (openApi ??= buildOpenApiDocument());
+  app.get("/openapi.json", async (_request, reply) => reply.type("application/json; charset=utf-8").send(JSON.stringify(document())));
+  app.get("/docs", async (request, reply) => reply.headers(DOCS_HEADERS).send(buildDocsPage(document(), originOf(request.raw))));
   app.get("/", async (_request, reply) => reply.redirect("/docs", 302));
 }
 

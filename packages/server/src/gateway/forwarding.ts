@@ -17,11 +17,22 @@ export class Forwarding {
   apply(req: IncomingMessage, head: RequestHead): void {
     const { headers } = head;
     const address = plainAddress(req.socket.remoteAddress ?? "");
-    const trusted = this.#trusted !== undefined && address !== "" && this.#trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+    const trusted = this.#trusts(address);
     const before = trusted ? headers["x-forwarded-for"] : undefined;
     headers["x-forwarded-for"] = before === undefined ? address : `${before}, ${address}`;
     if (!trusted || headers["x-forwarded-proto"] === undefined) headers["x-forwarded-proto"] = this.#proto;
     if (!trusted || headers["x-forwarded-host"] === undefined) headers["x-forwarded-host"] = head.host ?? "";
+  }
+
+  /** Where the caller reached us, as far as the proxy in front can be believed: `https://functions.example.com`. */
+  originOf(req: IncomingMessage, { headers, host = "localhost" }: RequestHead, authority: string | undefined): string {
+    const trusted = this.#trusts(plainAddress(req.socket.remoteAddress ?? ""));
+    const told = (name: string): string | undefined => (trusted ? headers[name]?.split(",")[0]?.trim() : undefined);
+    return `${told("x-forwarded-proto") ?? this.#proto}://${told("x-forwarded-host") ?? authority ?? host}`;
+  }
+
+  #trusts(address: string): boolean {
+    return this.#trusted !== undefined && address !== "" && this.#trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
   }
 }
 

@@ -40,7 +40,7 @@ interface Invocation {
 
 /** Everything that isn't a call. */
 export interface ControlHandler {
-  handle(req: IncomingMessage, res: ServerResponse, context: { requestId: string; path: string; query: string }): void;
+  handle(req: IncomingMessage, res: ServerResponse, context: { requestId: string; path: string; query: string; origin: string }): void;
 }
 
 export interface GatewayOptions {
@@ -140,7 +140,7 @@ export class Gateway {
     const found = registry.routes.find(segments, inbound.req.method ?? "GET");
     if (found.kind === "method") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: found.allow.join(", ") } });
     if (found.kind === "none") {
-      if (segments.length === 0) return redirectToDocs(inbound);
+      if (segments.length === 0) return this.#control(inbound);
       throw new KsError("ROUTE_NOT_FOUND", { message: `Not found: no function has a trigger for ${inbound.target.path}` });
     }
     const entry = registry.byUid(found.match.route.uid);
@@ -195,8 +195,9 @@ export class Gateway {
     dispatcher.submit(call);
   }
 
-  #control({ req, res, requestId, target }: Inbound): void {
-    this.#options.control.handle(req, res, { requestId, path: target.path, query: target.query });
+  #control({ req, res, head, requestId, target }: Inbound): void {
+    const origin = this.#options.forwarding.originOf(req, head, target.authority);
+    this.#options.control.handle(req, res, { requestId, path: target.path, query: target.query, origin });
   }
 
   #fail(req: IncomingMessage, res: ServerResponse, error: unknown, requestId: string): void {
@@ -214,10 +215,4 @@ function rawPathBehind(path: string, segments: number): string {
     if (at < 0) return "/";
   }
   return path.slice(at);
-}
-
-function redirectToDocs({ req, res, requestId }: Inbound): void {
-  if (req.method !== "GET" && req.method !== "HEAD") throw new KsError("ROUTE_NOT_FOUND");
-  res.writeHead(302, { Location: "/docs", "X-Request-Id": requestId, "Content-Length": "0" });
-  res.end();
 }

@@ -65,7 +65,7 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
   });
   const server = createServer((request, response) => {
     const { path, query } = parseTarget(request.url ?? "/");
-    api.handle(request, response, { requestId: randomUUID(), path, query });
+    api.handle(request, response, { requestId: randomUUID(), path, query, origin: `http://${request.headers.host}` });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
