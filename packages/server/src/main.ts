@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KsError } from "@kube-serverless/contracts";
+import { ConfigProblems } from "./config/config-problems.ts";
 import { readMachineMemoryMiB } from "./config/machine.ts";
 import { parseConfig } from "./config/parse-config.ts";
 import { armFailpoint } from "./failpoint.ts";
@@ -22,11 +23,7 @@ async function main(): Promise<void> {
   });
   if (result.kind === "help") return void process.stdout.write(result.text);
   if (result.kind === "version") return void process.stdout.write(`${version}\n`);
-  if (result.kind === "problems") {
-    process.stderr.write(result.problems.map((problem) => `${problem}\n`).join(""));
-    process.exitCode = 2;
-    return;
-  }
+  if (result.kind === "problems") throw new ConfigProblems(result.problems);
   const { config } = result;
   // Sandboxes run as other users, who must reach what is made for them; what is private says so itself.
   process.umask(0o022);
@@ -84,11 +81,11 @@ function stopOnSignals(stop: () => Promise<void>): void {
 /** One line for what the user can mend, such as a host that is not there; the whole story for a defect. */
 function explainFailedStart(error: unknown): string {
   const { message, stack, syscall } = error as NodeJS.ErrnoException;
-  return error instanceof KsError || syscall !== undefined ? message : (stack ?? String(error));
+  return error instanceof KsError || error instanceof ConfigProblems || syscall !== undefined ? message : (stack ?? String(error));
 }
 
 main().catch((error: unknown) => {
   process.stderr.write(`${explainFailedStart(error)}\n`);
   // A start that failed half-way leaves parts running, which would keep the process and its data folder.
-  process.exit(1);
+  process.exit(error instanceof ConfigProblems ? 2 : 1);
 });

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { ManualClock, systemClock } from "../../../packages/server/src/clock.ts";
 import { standardLibraryKey } from "../../../packages/server/src/instances/local/go/go-standard-library.ts";
+import { ProgramProbes } from "../../../packages/server/src/instances/local/runtimes/program-probes.ts";
 import { detectGo, type GoToolchain } from "../../../packages/server/src/instances/local/go/go-toolchain.ts";
 import { GoToolkits } from "../../../packages/server/src/instances/local/go/go-toolkits.ts";
 import { GO_CACHE, GO_TOOLKITS, GOS, GO_TOOLCHAINS } from "./gos.ts";
@@ -76,6 +77,7 @@ test("every Go is found once, by its real version", { skip }, async () => {
   const found = await detectGo({
     searchPath: ["/usr/local/go/bin", "/usr/lib/go-1.19/bin", "/nowhere"],
     named: new Map([["go119", "/usr/lib/go-1.19/bin/go"]]),
+    probes: await ProgramProbes.open(undefined),
   });
   assert.equal(found[0]?.version.startsWith("1.19."), true);
   assert.deepEqual(

@@ -8,6 +8,7 @@ import { after } from "node:test";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
 import { GoBuilder } from "../../../packages/server/src/instances/local/go/go-builder.ts";
+import { ProgramProbes } from "../../../packages/server/src/instances/local/runtimes/program-probes.ts";
 import { detectGo, type GoToolchain } from "../../../packages/server/src/instances/local/go/go-toolchain.ts";
 import { GoToolkits } from "../../../packages/server/src/instances/local/go/go-toolkits.ts";
 import { runPlainBuild } from "../../../packages/server/src/instances/local/go/run-build.ts";
@@ -25,7 +26,11 @@ export const GO_LINES = ["1.19", "1.26"] as const;
 export type GoLine = (typeof GO_LINES)[number];
 
 export const GO_TOOLCHAINS: readonly GoToolchain[] = (
-  await detectGo({ searchPath: (process.env["PATH"] ?? "").split(delimiter), named: new Map() })
+  await detectGo({
+    searchPath: (process.env["PATH"] ?? "").split(delimiter),
+    named: new Map(),
+    probes: await ProgramProbes.open(undefined),
+  })
 ).filter(({ line }) => GO_LINES.some((wanted) => wanted === line));
 
 const toolkits = new GoToolkits({

@@ -39,9 +39,10 @@ function isUnavailable(pattern: RegExp): (error: unknown) => boolean {
 }
 
 /** A store with enough functions to fill many pages, closed. */
-async function writeFunctions(): Promise<void> {
+async function writeFunctions({ count = 200, codeBytes = 2000 } = {}): Promise<void> {
   const store = await open();
-  await Promise.all(Array.from({ length: 200 }, (_, index) => store.putFunction(buildFunction(`f-${index}`), "x".repeat(2000))));
+  const code = "x".repeat(codeBytes);
+  await Promise.all(Array.from({ length: count }, (_, index) => store.putFunction(buildFunction(`f-${index}`), code)));
   await store.stop();
 }
 
@@ -127,6 +128,15 @@ describe("a damaged file", () => {
   test("with a damaged page in its middle is found at the start", async () => {
     await writeFunctions();
     overwrite(`${folder}/state.db`, 40_960, 8192);
+    await assert.rejects(open(), isUnavailable(/state\.db is damaged .*: put a backup in its place/));
+  });
+
+  test("is looked for in a large file only after a server was cut off: the check would be most of a start", async () => {
+    await writeFunctions({ count: 12, codeBytes: 1_000_000 });
+    overwrite(`${folder}/state.db`, 6_000_000, 4096);
+    writeFileSync(`${folder}/state.db-wal`, "");
+    await (await open()).stop();
+    writeFileSync(`${folder}/state.db-wal`, "no whole frame");
     await assert.rejects(open(), isUnavailable(/state\.db is damaged .*: put a backup in its place/));
   });
 

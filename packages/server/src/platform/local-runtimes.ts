@@ -7,12 +7,14 @@ import { LocalProvider, type OutputSink } from "../instances/local/provider.ts";
 import { buildCatalogue, DOCUMENTED_RUNTIMES } from "../instances/local/runtimes/catalogue.ts";
 import { CompiledPython } from "../instances/local/runtimes/compiled-python.ts";
 import { detectInterpreters } from "../instances/local/runtimes/installed.ts";
+import { ProgramProbes } from "../instances/local/runtimes/program-probes.ts";
 import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
 import { defaultCacheFolder, defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
 import type { Sandbox } from "../instances/local/sandbox/port.ts";
 import { startGo } from "./go.ts";
 import type { Replica } from "../instances/port.ts";
 import type { Machine } from "./machine.ts";
+import { checkNamedRuntimes } from "./named-runtimes.ts";
 
 export interface LocalRuntimes {
   sandbox: Sandbox;
@@ -21,6 +23,8 @@ export interface LocalRuntimes {
     reclaimIdle(): Replica | undefined;
     giveWay(uid: string): Replica | undefined;
   }): LocalProvider;
+  /** Asks programs again that may have changed since the last start, which this one believed. */
+  recheck(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -29,6 +33,8 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   const runtimesFolder = join(machine.projectFolder, "runtimes");
   const { isRoot, xdgRuntimeFolder, searchPath, projectFolder } = machine;
   const named = new Map(config.runtimePaths.map(({ runtime, path }) => [runtime, path]));
+  const probes = await ProgramProbes.open(join(config.dataFolder, "runtimes.json"));
+  await checkNamedRuntimes(named, probes);
   const [sandbox, interpreters, toolchains] = await Promise.all([
     createSandbox({
       mode: config.sandbox,
@@ -39,9 +45,10 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
       runAsRoot: isRoot,
       log,
     }),
-    detectInterpreters({ projectFolder, searchPath, named, os: process.platform, arch: process.arch }),
-    detectGo({ searchPath, named }),
+    detectInterpreters({ projectFolder, searchPath, named, os: process.platform, arch: process.arch, probes }),
+    detectGo({ searchPath, named, probes }),
   ]);
+  await probes.save();
   const catalogue = buildCatalogue([...interpreters, ...toolchains], config.strictRuntimes);
   logNearest(catalogue, log);
   const { dataFolder, goCacheMiB: cacheMiB } = config;
@@ -72,7 +79,13 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         giveWay,
         onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a waiting replica did not start"),
       }),
-    stop: async () => go?.stop(),
+    async recheck() {
+      for (const program of await probes.recheck()) log.info({ program }, "a program for functions has changed; the next start takes it");
+    },
+    async stop() {
+      probes.stop();
+      await go?.stop();
+    },
   };
 }
 

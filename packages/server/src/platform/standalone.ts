@@ -4,7 +4,6 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { createSecureContext } from "node:tls";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
-import { createControlApi } from "../api/control-api.ts";
 import type { ApiDependencies, Readiness } from "../api/dependencies.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
@@ -58,8 +57,12 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   });
   // A data folder in use is told before anything else is begun.
   await Promise.race([opening, immediate()]);
-  // Beside each other: the store checks its files in a thread of its own, the runtimes are asked for their versions.
-  const [store, runtimes] = await Promise.all([opening, findLocalRuntimes(config, machine, clock, log)]);
+  // Beside each other: the store checks its files in a thread of its own, other processes make the network and try the sandbox.
+  const [store, runtimes, { createControlApi }] = await Promise.all([
+    opening,
+    findLocalRuntimes(config, machine, clock, log),
+    import("../api/control-api.ts"),
+  ]);
   const queues = await openQueues(config.amqpUrl, store.client, clock, log);
   const tracer = await createTracer(config, machine, log);
   const logs = createFunctionLogs({
@@ -159,6 +162,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   fleet.start();
   gateway.open();
   state = "ready";
+  tasks.run("ask programs again", () => runtimes.recheck());
   tasks.run("prune function logs", () => logs.prune(new Set([...registry.entries()].map(({ stored }) => stored.uid))));
 
   return {

@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import type { QueueMessage } from "./port.ts";
 
 /** AMQP 0-9-1 sends these as short strings; the embedded queue keeps the same limits, so that a move between the two breaks nothing. */

@@ -1,4 +1,4 @@
-import { KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts/error";
 import type { StoreDatabase } from "../../store/sqlite/database.ts";
 import type { StoreModule } from "../../store/sqlite/module.ts";
 

@@ -136,6 +136,9 @@ function parseRow(row: FunctionRow): StoredFunction {
     spec: JSON.parse(row.spec),
     status: JSON.parse(row.status),
   };
-  if (row.served !== null) stored.served = JSON.parse(row.served);
+  if (row.served === null) return stored;
+  const served = JSON.parse(row.served) as NonNullable<StoredFunction["served"]>;
+  // The same text, so one object in memory is enough.
+  stored.served = served.generation === row.generation ? { ...served, spec: stored.spec } : served;
   return stored;
 }

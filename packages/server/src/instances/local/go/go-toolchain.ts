@@ -1,10 +1,7 @@
-import { execFile } from "node:child_process";
 import { readdir, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import type { InstalledVersion } from "../runtimes/installed.ts";
-
-const run = promisify(execFile);
+import { type ProgramProbes, resolvePrograms } from "../runtimes/program-probes.ts";
 
 /** A Go that is installed. `program` is the go command. */
 export interface GoToolchain extends InstalledVersion {
@@ -19,6 +16,7 @@ export interface DetectGoOptions {
   searchPath: readonly string[];
   /** Programs that the user named, by runtime name. */
   named: ReadonlyMap<string, string>;
+  probes: ProgramProbes;
 }
 
 /** Nothing of the user's own settings, no downloads, and files only in `folder`, which is there. */
@@ -48,7 +46,8 @@ export async function detectGo(options: DetectGoOptions): Promise<GoToolchain[]>
     "/usr/local/go/bin/go",
     ...options.searchPath.map((folder) => join(folder, "go")),
   ];
-  const found = await Promise.all([...new Set(candidates)].map(probeGo));
+  const programs = await resolvePrograms(candidates, /^go$/);
+  const found = await Promise.all(programs.map((program) => probeGo(program, options.probes)));
   const byRoot = new Map<string, GoToolchain>();
   for (const toolchain of found) if (toolchain !== undefined && !byRoot.has(toolchain.root)) byRoot.set(toolchain.root, toolchain);
   return [...byRoot.values()];
@@ -60,20 +59,22 @@ async function packagedPrograms(): Promise<string[]> {
   return names.filter((name) => /^go-1\.\d+$/.test(name)).map((name) => join("/usr/lib", name, "bin", "go"));
 }
 
-async function probeGo(path: string): Promise<GoToolchain | undefined> {
+/** What this go command is; undefined for what is none, or too old. */
+export async function probeGo(path: string, probes: ProgramProbes): Promise<GoToolchain | undefined> {
+  const output = await probes.ask(path, {
+    args: ["env", "GOVERSION", "GOROOT", "GOTOOLDIR"],
+    environment: buildGoEnvironment("/nonexistent"),
+  });
+  const [version = "", root = "", toolFolder = ""] = output?.split("\n") ?? [];
+  const match = version.match(/^go((1\.(\d+))[\w.]*)/);
+  if (match === null || Number(match[3]) < 19) return undefined;
   try {
     const program = await realpath(path);
-    const { stdout } = await run(program, ["env", "GOVERSION", "GOROOT", "GOTOOLDIR"], {
-      timeout: 5000,
-      env: buildGoEnvironment("/nonexistent"),
-    });
-    const [version = "", root = "", toolFolder = ""] = stdout.trim().split("\n");
-    const match = version.match(/^go((1\.(\d+))[\w.]*)/);
-    if (match === null || Number(match[3]) < 19) return undefined;
     // /usr is in every sandbox.
     const prefix = root.startsWith("/usr/") ? undefined : dirname(dirname(program));
     return { language: "go", version: match[1]!, line: match[2]!, program, prefix, root: await realpath(root), toolFolder };
   } catch {
+    // Its root is gone.
     return undefined;
   }
 }

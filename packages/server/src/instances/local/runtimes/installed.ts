@@ -1,10 +1,7 @@
-import { execFile } from "node:child_process";
 import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import type { Language } from "@kube-serverless/contracts";
-
-const run = promisify(execFile);
+import { type ProgramProbes, type Question, resolvePrograms } from "./program-probes.ts";
 
 /** An interpreter or compiler that is there. */
 export interface InstalledVersion {
@@ -28,34 +25,61 @@ export interface DetectOptions {
   named: ReadonlyMap<string, string>;
   os: string;
   arch: string;
+  probes: ProgramProbes;
 }
 
-/** Every Node.js and Python that can be found, each once. Go's toolchains are found by go/. */
+type Interpreted = Exclude<Language, "go">;
+
+const ENVIRONMENT = { PATH: "/usr/bin:/bin", LANG: "C.UTF-8" };
+const PYTHON_FACTS = "import sys; print(sys.implementation.name, '%d.%d.%d' % sys.version_info[:3], sys.prefix, sys.executable, sep='\\n')";
+const QUESTIONS: Record<Interpreted, Question> = {
+  nodejs: { args: ["--version"], environment: ENVIRONMENT },
+  python: { args: ["-I", "-S", "-c", PYTHON_FACTS], environment: ENVIRONMENT },
+};
+
+/** Every Node.js and Python that can be found, each once, those that the user named first. Go's toolchains are found by go/. */
 export async function detectInterpreters(options: DetectOptions): Promise<InstalledVersion[]> {
+  const [nodes, pythons] = await Promise.all([
+    resolvePrograms(nodeCandidates(options), /^node/),
+    resolvePrograms(pythonCandidates(options), /^python/),
+  ]);
   const found = await Promise.all([
+    ...namedOf(options, "nodejs").map((path) => probeInterpreter("nodejs", path, options.probes)),
     ...packagedNodes(options).map(readPackagedNode),
-    ...nodeCandidates(options).map(probeNode),
-    ...pythonCandidates(options).map(probePython),
+    ...nodes.map((path) => probeInterpreter("nodejs", path, options.probes)),
+    ...namedOf(options, "python").map((path) => probeInterpreter("python", path, options.probes)),
+    ...pythons.map((path) => probeInterpreter("python", path, options.probes)),
   ]);
   const byProgram = new Map<string, InstalledVersion>();
   for (const version of found) if (version !== undefined && !byProgram.has(version.program)) byProgram.set(version.program, version);
   return [...byProgram.values()];
 }
 
+/** What this program is, if it is one of that language. */
+export async function probeInterpreter(language: Interpreted, path: string, probes: ProgramProbes): Promise<InstalledVersion | undefined> {
+  if (language === "nodejs") return describeNode(path, path === process.execPath ? process.version : await ask());
+  return describePython(await ask());
+  function ask(): Promise<string | undefined> {
+    return probes.ask(path, QUESTIONS[language]);
+  }
+}
+
+function namedOf({ named }: DetectOptions, language: Interpreted): string[] {
+  return [...named].filter(([name]) => name.startsWith(language)).map(([, path]) => path);
+}
+
 function packagedNodes({ projectFolder, os, arch }: DetectOptions): string[] {
   return [`nodejs18-${os}-${arch}`, `node-${os}-${arch}`].map((name) => join(projectFolder, "node_modules", name));
 }
 
-function nodeCandidates({ searchPath, named }: DetectOptions): string[] {
-  const chosen = [...named].filter(([name]) => name.startsWith("nodejs")).map(([, path]) => path);
-  return [...chosen, process.execPath, ...searchPath.map((folder) => join(folder, "node"))];
+function nodeCandidates({ searchPath }: DetectOptions): string[] {
+  return [process.execPath, ...searchPath.map((folder) => join(folder, "node"))];
 }
 
-function pythonCandidates({ searchPath, named }: DetectOptions): string[] {
-  const chosen = [...named].filter(([name]) => name.startsWith("python")).map(([, path]) => path);
+function pythonCandidates({ searchPath }: DetectOptions): string[] {
   const programs = ["python3", ...[9, 10, 11, 12, 13, 14].map((minor) => `python3.${minor}`)];
   const folders = ["/usr/bin", "/usr/local/bin", ...searchPath];
-  return [...new Set([...chosen, ...folders.flatMap((folder) => programs.map((program) => join(folder, program)))])];
+  return folders.flatMap((folder) => programs.map((program) => join(folder, program)));
 }
 
 async function isProgram(path: string): Promise<boolean> {
@@ -63,16 +87,6 @@ async function isProgram(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function probe(path: string, args: string[]): Promise<string | undefined> {
-  if (!(await isProgram(path))) return undefined;
-  try {
-    const { stdout } = await run(path, args, { timeout: 5000, env: { PATH: "/usr/bin:/bin", LANG: "C.UTF-8" } });
-    return stdout.trim();
-  } catch {
-    return undefined;
-  }
 }
 
 /** A package's version is that of its binary, so it need not be started to know. */
@@ -84,10 +98,6 @@ async function readPackagedNode(folder: string): Promise<InstalledVersion | unde
   return describeNode(program, `v${version.replace(/^v/, "")}`);
 }
 
-async function probeNode(path: string): Promise<InstalledVersion | undefined> {
-  return describeNode(path, path === process.execPath ? process.version : await probe(path, ["--version"]));
-}
-
 async function describeNode(path: string, output: string | undefined): Promise<InstalledVersion | undefined> {
   const match = output?.match(/^v((\d+)\.\d+\.\d+)$/);
   if (match == null) return undefined;
@@ -95,13 +105,13 @@ async function describeNode(path: string, output: string | undefined): Promise<I
   return { language: "nodejs", version: match[1]!, line: match[2]!, program, prefix: prefixOf(program, program) };
 }
 
-const PYTHON_FACTS = "import sys; print(sys.implementation.name, '%d.%d.%d' % sys.version_info[:3], sys.prefix, sys.executable, sep='\\n')";
-
-async function probePython(path: string): Promise<InstalledVersion | undefined> {
-  const [implementation, version, prefix, executable] = (await probe(path, ["-I", "-S", "-c", PYTHON_FACTS]))?.split("\n") ?? [];
+async function describePython(output: string | undefined): Promise<InstalledVersion | undefined> {
+  const [implementation, version, prefix, executable] = output?.split("\n") ?? [];
   const match = version?.match(/^(3\.\d+)\.\d+$/);
   if (implementation !== "cpython" || match == null || prefix === undefined || !executable) return undefined;
-  const program = await realpath(executable);
+  // What a script led to may be gone since it was asked.
+  const program = await realpath(executable).catch(() => undefined);
+  if (program === undefined) return undefined;
   return { language: "python", version: version!, line: match[1]!, program, prefix: prefixOf(program, prefix) };
 }
 
