@@ -114,7 +114,8 @@ class Replica {
     this.#ready(loaded, startMs);
     for (let i = 0; i < waiting.length; i += 1) {
       const { call, body } = waiting[i];
-      if (body === null) this.#refuse(call);
+      // Who has left meanwhile needs no handler any more.
+      if (body === null || call.cancelled) this.#refuse(call);
       else this.#begin(call, body, 0, body.length);
     }
   }

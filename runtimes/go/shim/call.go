@@ -118,7 +118,11 @@ func (c *call) run() {
 	if !c.meta.parse(c.rawMeta) {
 		fatal(frame.ErrBroken)
 	}
-	c.handle()
+	if c.isCancelled() {
+		c.fail(describeError(context.Canceled))
+	} else {
+		c.handle()
+	}
 	answered = true
 }
 

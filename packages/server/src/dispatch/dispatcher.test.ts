@@ -105,8 +105,10 @@ describe("Dispatcher", () => {
     provider.replicas[0]!.becomeReady();
     provider.replicas[0]!.answer();
     dispatcher.expect();
-    assert.equal(dispatcher.giveWay(), provider.replicas[0]);
-    assert.equal(dispatcher.giveWay(), undefined);
+    const [yielding] = dispatcher.yieldingReplicas();
+    assert.equal(yielding?.replica, provider.replicas[0]);
+    yielding?.giveUp();
+    assert.deepEqual(dispatcher.yieldingReplicas(), []);
     await settle();
     provider.refusal = new KsError("NO_CAPACITY");
     const first = submit();
@@ -118,7 +120,7 @@ describe("Dispatcher", () => {
     assert.equal(first.outcome.heads, 1);
 
     dispatcher.expect();
-    dispatcher.giveUpIdle();
+    dispatcher.idleReplicas()[0]!.giveUp();
     await settle();
     provider.refusal = new KsError("NO_CAPACITY");
     const second = submit();
@@ -130,7 +132,7 @@ describe("Dispatcher", () => {
     assert.equal(second.outcome.heads, 1);
 
     provider.refusal = new KsError("NO_CAPACITY");
-    dispatcher.giveUpIdle();
+    dispatcher.idleReplicas()[0]!.giveUp();
     await settle();
     assert.equal(submit().outcome.error?.code, "NO_CAPACITY");
   });
@@ -178,6 +180,25 @@ describe("Dispatcher", () => {
     assert.equal(late.outcome.ends, 0);
     await clock.advance(600);
     assert.equal(late.outcome.error?.code, "NO_CAPACITY");
+  });
+
+  test("a call in a replica that never starts waits no longer than one in the queue, and its handler never runs for it", async () => {
+    const { clock, provider, submit, ended, dispatcher } = buildHouse({ queueTimeoutMs: 1000 });
+    const early = submit();
+    await clock.advance(600);
+    const late = submit();
+    await clock.advance(401);
+    assert.equal(early.outcome.error?.code, "NO_CAPACITY");
+    assert.match(early.outcome.error.message, /1 s for a place; .* of which 0 have started/);
+    assert.equal(late.outcome.ends, 0);
+    const [given] = provider.replicas[0]!.calls;
+    assert.equal(given!.cancelled, true);
+    given!.sink.onNotStarted(new KsError("CLIENT_CLOSED"));
+    assert.deepEqual([ended.length, ended[0]?.error?.code], [1, "NO_CAPACITY"]);
+    provider.replicas[0]!.becomeReady();
+    await clock.advance(5000);
+    provider.replicas[0]!.answer(provider.replicas[0]!.calls[1]);
+    assert.deepEqual([late.outcome.heads, dispatcher.inFlight], [1, 0]);
   });
 
   test("tells NO_CAPACITY at once when the machine is full and nothing serves the function", () => {

@@ -1,6 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import type { Replica } from "../instances/port.ts";
+import type { Dispensable, Replica } from "../instances/port.ts";
 import type { ScalingView } from "../scaling/history.ts";
 import type { Call, CallKeeper } from "./call.ts";
 import { CallQueue, type QueueLimits } from "./call-queue.ts";
@@ -25,7 +25,9 @@ export class Dispatcher implements CallKeeper, Demand {
   readonly #clock: Clock;
   readonly #queue: CallQueue;
   readonly #replicas: ReplicaSet;
-  #queueTimer: Timer | undefined;
+  /** Given to a replica that had not started then: until it has, they wait no less than those in the queue. */
+  readonly #early = new Set<Call>();
+  #waitTimer: Timer | undefined;
   /** Why no revision is good, while none serves. */
   #failure: KsError | undefined;
   #closed: KsError | undefined;
@@ -74,7 +76,7 @@ export class Dispatcher implements CallKeeper, Demand {
   callEnded(call: Call, error: KsError | undefined): void {
     if (call.ended) return;
     if (!call.hasHead) this.noteHead(call);
-    if (call.slot !== undefined) this.#replicas.leave(call.slot);
+    this.#leaveSlot(call);
     this.#end(call, call.refusal ?? (call.abandoned ? new KsError("CLIENT_CLOSED") : error));
     if (this.#queue.size === 0) return;
     if (call.slot?.listed === false) this.#replicas.poke();
@@ -82,16 +84,16 @@ export class Dispatcher implements CallKeeper, Demand {
   }
 
   callReturned(call: Call, cause: KsError): void {
-    if (call.slot !== undefined) this.#replicas.leave(call.slot);
+    this.#leaveSlot(call);
     call.slot = undefined;
-    if (call.abandoned) this.#end(call, new KsError("CLIENT_CLOSED"));
+    if (call.abandoned) this.#end(call, call.refusal ?? new KsError("CLIENT_CLOSED"));
     else if (++call.returns > MAX_RETURNS) this.#reject(call, cause);
     else if (this.#closed !== undefined) this.#reject(call, this.#closed);
     else this.#queue.unshift(call);
     if (this.#queue.size === 0) return;
     this.#replicas.poke();
     this.onPlaces();
-    this.#armQueueTimer();
+    this.#armWaitTimer();
   }
 
   /** Answers what waits for a place; what runs goes on. */
@@ -180,14 +182,14 @@ export class Dispatcher implements CallKeeper, Demand {
     this.#replicas.evaluate();
   }
 
-  /** Gives up one replica that serves nothing, above `minReplicas`; undefined when there is none. */
-  giveUpIdle(): Replica | undefined {
-    return this.#replicas.giveUpIdle();
+  /** Replicas that serve nothing, above `minReplicas`. */
+  idleReplicas(): Dispensable[] {
+    return this.#replicas.idle();
   }
 
-  /** Takes one replica away, busy or not, for the one that is to follow it; undefined when there is none. */
-  giveWay(): Replica | undefined {
-    return this.#replicas.giveWay();
+  /** Replicas that may go, busy or not, for the revision that is to follow them. */
+  yieldingReplicas(): Dispensable[] {
+    return this.#replicas.yielding();
   }
 
   scaling(): ScalingView {
@@ -201,7 +203,13 @@ export class Dispatcher implements CallKeeper, Demand {
     call.times.revision = slot.revision.revision;
     this.#replicas.enter(slot);
     this.#replicas.noteLoad(nowMs);
+    if (slot.replica.readyInfo === undefined) this.#early.add(call);
     call.handle = slot.replica.call(call.head, call.body, call);
+  }
+
+  #leaveSlot(call: Call): void {
+    if (this.#early.size > 0) this.#early.delete(call);
+    if (call.slot !== undefined) this.#replicas.leave(call.slot);
   }
 
   #enqueue(call: Call): void {
@@ -210,33 +218,40 @@ export class Dispatcher implements CallKeeper, Demand {
     this.#replicas.poke();
     // A replica that starts takes calls at once: they go out right behind its SPECIALISE.
     this.onPlaces();
-    this.#armQueueTimer();
+    this.#armWaitTimer();
   }
 
-  #armQueueTimer(): void {
-    if (this.#queueTimer !== undefined) return;
-    const oldest = this.#queue.peek();
-    if (oldest === undefined) return;
-    const dueMs = oldest.times.arrivedAtMs + this.#options.queueTimeoutMs;
-    this.#queueTimer = this.#clock.setTimer(dueMs - this.#clock.monotonicMs(), () => {
-      this.#queueTimer = undefined;
-      this.#expireQueue();
-      this.#armQueueTimer();
+  /** For the call that has waited longest, in the queue or in a replica that still starts. */
+  #armWaitTimer(): void {
+    if (this.#waitTimer !== undefined) return;
+    let oldestMs = this.#queue.peek()?.times.arrivedAtMs ?? Number.POSITIVE_INFINITY;
+    for (const { times } of this.#early) oldestMs = Math.min(oldestMs, times.arrivedAtMs);
+    if (oldestMs === Number.POSITIVE_INFINITY) return;
+    this.#waitTimer = this.#clock.setTimer(oldestMs + this.#options.queueTimeoutMs - this.#clock.monotonicMs(), () => {
+      this.#waitTimer = undefined;
+      this.#refuseOverdue();
+      this.#armWaitTimer();
     });
   }
 
-  #expireQueue(): void {
+  #refuseOverdue(): void {
     const beforeMs = this.#clock.monotonicMs() - this.#options.queueTimeoutMs + 1;
     for (let oldest = this.#queue.peek(); oldest !== undefined && oldest.times.arrivedAtMs <= beforeMs; oldest = this.#queue.peek()) {
       this.#queue.shift();
       this.#reject(oldest, this.#refuseWaited());
     }
+    for (const call of [...this.#early]) {
+      const hasStarted = call.slot?.replica.readyInfo !== undefined;
+      if (hasStarted || call.abandoned) this.#early.delete(call);
+      else if (call.times.arrivedAtMs <= beforeMs) call.refuse(this.#refuseWaited());
+    }
   }
 
   #refuseWaited(): KsError {
-    const { inFlight, size, maxReplicas, served } = this.#replicas;
+    const { inFlight, size, ready, maxReplicas, served } = this.#replicas;
     const { queueTimeoutMs } = this.#options;
-    return refuseWaited({ queueTimeoutMs, inFlight, replicas: size, maxReplicas, concurrency: served?.revision.spec.concurrency ?? 0 });
+    const concurrency = served?.revision.spec.concurrency ?? 0;
+    return refuseWaited({ queueTimeoutMs, inFlight, replicas: size, readyReplicas: ready, maxReplicas, concurrency });
   }
 
   #reject(call: Call, error: KsError): void {

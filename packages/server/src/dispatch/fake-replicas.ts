@@ -127,6 +127,8 @@ export class FakeProvider implements ReplicaProvider {
   readonly replicas: FakeReplica[] = [];
   /** Thrown at the next start. */
   refusal: KsError | undefined;
+  /** How often a replica was asked for. */
+  asked = 0;
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -142,6 +144,7 @@ export class FakeProvider implements ReplicaProvider {
   }
 
   startReplica(revision: RevisionRef, _code: CodeSource): FakeReplica {
+    this.asked++;
     if (this.refusal !== undefined) throw this.refusal;
     const replica = new FakeReplica(`replica-${this.replicas.length}`, revision, this.#clock);
     this.replicas.push(replica);

@@ -1,6 +1,6 @@
 import type { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import type { Replica } from "../instances/port.ts";
+import type { Dispensable } from "../instances/port.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 
 /** The scaler looks at every active function so often. */
@@ -38,16 +38,12 @@ export class Fleet {
     for (const dispatcher of this.#dispatchers.list()) if (dispatcher.active) dispatcher.evaluate();
   }
 
-  /** Ends an idle replica of the function that was idle longest; undefined when every replica has calls or must stay. */
-  giveUpIdle(): Replica | undefined {
+  /** Idle replicas, of the function that was idle longest first. */
+  *idleReplicas(): Generator<Dispensable> {
     const byAge = [...this.#dispatchers.list()]
       .filter((dispatcher) => dispatcher.replicas > 0)
       .sort((a, b) => a.lastActiveMs - b.lastActiveMs);
-    for (const dispatcher of byAge) {
-      const leaving = dispatcher.giveUpIdle();
-      if (leaving !== undefined) return leaving;
-    }
-    return undefined;
+    for (const dispatcher of byAge) yield* dispatcher.idleReplicas();
   }
 
   /** Resolves when no call runs or waits any more, or at the deadline. */

@@ -15,16 +15,19 @@ export interface WaitFigures {
   queueTimeoutMs: number;
   inFlight: number;
   replicas: number;
+  readyReplicas: number;
   maxReplicas: number;
   concurrency: number;
 }
 
-/** No place came free within `--queue-timeout`. */
-export function refuseWaited({ queueTimeoutMs, inFlight, replicas, maxReplicas, concurrency }: WaitFigures): KsError {
+/** No place came free, or no replica had started, within `--queue-timeout`. */
+export function refuseWaited({ queueTimeoutMs, ...figures }: WaitFigures): KsError {
   const queueTimeoutSeconds = queueTimeoutMs / 1000;
+  const { inFlight, replicas, readyReplicas, maxReplicas } = figures;
+  const starting = readyReplicas === replicas ? "" : `, of which ${readyReplicas} have started`;
   return new KsError("NO_CAPACITY", {
-    message: `No capacity: the call waited ${queueTimeoutSeconds} s for a place; ${inFlight} calls run on ${replicas} of at most ${maxReplicas} replicas`,
+    message: `No capacity: the call waited ${queueTimeoutSeconds} s for a place; there are ${inFlight} calls in ${replicas} of at most ${maxReplicas} replicas${starting}`,
     retryAfterMs: 1000,
-    details: { queueTimeoutSeconds, replicas, maxReplicas, concurrency, inFlight },
+    details: { queueTimeoutSeconds, ...figures },
   });
 }

@@ -1,6 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import type { CodeSource, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
+import type { CodeSource, Dispensable, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
 import type { ScaleDecision, ScalingPolicy } from "../scaling/decide.ts";
 import type { ScalingRecord, ScalingView } from "../scaling/history.ts";
 import { FunctionScaler } from "./function-scaler.ts";
@@ -213,17 +213,16 @@ export class ReplicaSet {
     if (this.#slots.size === 0 && this.#demand.queued === 0) this.#scaler.forgetLoad();
   }
 
-  /** Gives up one replica that serves nothing, above `minReplicas`; undefined when there is none. */
-  giveUpIdle(): Replica | undefined {
-    if (this.#demand.queued > 0 || this.#slots.size <= this.#bounds.minReplicas) return undefined;
-    const idle = this.#slots.findIdle();
-    return idle === undefined ? undefined : this.#giveUp(idle, "idle");
+  /** Those that serve nothing, above `minReplicas`. */
+  idle(): Dispensable[] {
+    if (this.#demand.queued > 0) return [];
+    const spare = Math.max(0, this.#slots.size - this.#bounds.minReplicas);
+    return this.#slots.findIdle(spare).map((slot) => this.#dispensable(slot, "idle"));
   }
 
-  /** Takes one replica away, busy or not, for the one that is to follow it; undefined when there is none. */
-  giveWay(): Replica | undefined {
-    const least = this.#slots.findLeastBusy();
-    return least?.replica.readyInfo === undefined ? undefined : this.#giveUp(least, "gave-way");
+  /** Those that serve, the least busy first: they may go, busy or not, for the revision that is to follow them. */
+  yielding(): Dispensable[] {
+    return this.#slots.readyByLoad().map((slot) => this.#dispensable(slot, "gave-way"));
   }
 
   scaling(): ScalingView {
@@ -244,10 +243,12 @@ export class ReplicaSet {
     this.#demand.onPlaces();
   }
 
-  #giveUp(slot: Slot, reason: ScalingRecord["reason"]): Replica {
-    this.#record(this.#slots.size, this.#slots.size - 1, reason, undefined);
-    this.#slots.drain(slot);
-    return slot.replica;
+  #dispensable(slot: Slot, reason: ScalingRecord["reason"]): Dispensable {
+    const giveUp = (): void => {
+      this.#record(this.#slots.size, this.#slots.size - 1, reason, undefined);
+      this.#slots.drain(slot);
+    };
+    return { replica: slot.replica, giveUp };
   }
 
   #scaleTo(desired: number, reason: ScalingRecord["reason"], decision: ScaleDecision | undefined): void {

@@ -47,9 +47,14 @@ export class SlotList {
     return best;
   }
 
-  /** What serves nothing and could go. */
-  findIdle(): Slot | undefined {
-    return this.#slots.find((slot) => slot.inFlight === 0 && slot.replica.readyInfo !== undefined);
+  /** So many that serve nothing and could go. */
+  findIdle(atMost: number): Slot[] {
+    return this.#slots.filter((slot) => slot.inFlight === 0 && slot.replica.readyInfo !== undefined).slice(0, atMost);
+  }
+
+  /** Those that have started, the least busy first. */
+  readyByLoad(): Slot[] {
+    return this.#slots.filter((slot) => slot.replica.readyInfo !== undefined).sort((a, b) => a.inFlight - b.inFlight);
   }
 
   findLeastBusy(): Slot | undefined {

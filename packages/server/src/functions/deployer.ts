@@ -6,8 +6,9 @@ import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { CodeCache } from "./code-cache.ts";
 import type { FunctionEntry, FunctionRegistry } from "./registry.ts";
 
-/** While the machine is full a build tries again so often. */
-const RETRY_MS = 1000;
+/** While the machine is full, or the store away, a build tries again after so long, twice as long each time. */
+const FIRST_RETRY_MS = 1000;
+const MAX_RETRY_MS = 10_000;
 /** Revisions already warm beside the checked one before an update switches. */
 const MAX_WARM_REPLICAS = 8;
 
@@ -28,6 +29,8 @@ interface Build {
   cancelled: boolean;
   replicas: Replica[];
   retry: Timer | undefined;
+  /** How often the same was tried before. */
+  retries: number;
   /** There were replicas when it began. */
   replaces: boolean;
   /** The write of its end, while that is under way. */
@@ -56,10 +59,14 @@ export class Deployer {
 
   /** Builds what the entry wants now. */
   build(entry: FunctionEntry): void {
+    this.#begin(entry, 0);
+  }
+
+  #begin(entry: FunctionEntry, retries: number): void {
     this.cancel(entry);
     if (this.#stopped) return;
     const replaces = (entry.existingDispatcher?.replicas ?? 0) > 0;
-    const build: Build = { cancelled: false, replicas: [], retry: undefined, replaces, writing: undefined };
+    const build: Build = { cancelled: false, replicas: [], retry: undefined, retries, replaces, writing: undefined };
     this.#builds.set(entry.stored.uid, build);
     entry.existingDispatcher?.expect();
     this.#run(entry, build).catch((error: unknown) => this.#options.onError(error, entry.stored));
@@ -182,7 +189,12 @@ export class Deployer {
     for (const replica of build.replicas) replica.kill();
     build.replicas = [];
     entry.existingDispatcher?.expectNoMore();
-    if (isTransient(error)) return this.#retryLater(entry, build);
+    const obstacle = findObstacle(error);
+    if (obstacle !== undefined) {
+      // What it waits for is shown, and is no part of what is stored.
+      entry.stored = { ...entry.stored, status: { ...entry.stored.status, ...obstacle } };
+      return this.#retryLater(entry, build);
+    }
     const { reason, message } = describeFailure(error);
     const stored: StoredFunction = {
       ...entry.stored,
@@ -223,8 +235,8 @@ export class Deployer {
 
   #retryLater(entry: FunctionEntry, build: Build): void {
     build.replicas = [];
-    build.retry = this.#options.clock.setTimer(RETRY_MS, () => {
-      if (!build.cancelled) this.build(entry);
+    build.retry = this.#options.clock.setTimer(Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** build.retries), () => {
+      if (!build.cancelled) this.#begin(entry, build.retries + 1);
     });
   }
 
@@ -248,9 +260,13 @@ export function buildFailedError(stored: StoredFunction): KsError {
   });
 }
 
-/** Not the code's fault: it is tried again while the function stays `deploying`. */
-function isTransient(error: unknown): boolean {
-  return error instanceof KsError && (error.code === "NO_CAPACITY" || error.code === "DRAINING" || error.code === "STORE_UNAVAILABLE");
+/** What is not the code's fault: it is tried again while the function stays `deploying`. Undefined for a failure. */
+function findObstacle(error: unknown): { reason?: string; message?: string } | undefined {
+  if (!(error instanceof KsError)) return undefined;
+  const { code, message } = error;
+  if (code === "NO_CAPACITY") return { reason: "NoCapacity", message };
+  if (code === "STORE_UNAVAILABLE") return { reason: "StoreUnavailable", message };
+  return code === "DRAINING" ? {} : undefined;
 }
 
 function describeFailure(cause: unknown): { reason: string; message: string } {

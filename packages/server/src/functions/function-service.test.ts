@@ -67,7 +67,7 @@ function createService(store: FunctionStore) {
     lastInvocation: () => undefined,
     onDeleted: () => undefined,
   });
-  return { service, provider, registry };
+  return { service, provider, registry, clock };
 }
 
 const SPEC: FunctionSpec = {
@@ -173,4 +173,29 @@ test("the same spec while failed is built again, and says so", async () => {
   provider.replicas[1]!.becomeReady();
   await settle();
   assert.equal(service.get("f").stored.status.state, "running");
+});
+
+test("an update without room says what it waits for, asks ever more seldom, and comes through when there is room", async () => {
+  const { service, provider, clock } = createService(createMemoryStore());
+  await service.create(SPEC);
+  provider.replicas[0]!.becomeReady();
+  await settle();
+  provider.refusal = new KsError("NO_CAPACITY", { message: "No capacity: 3 of 3 replicas" });
+  await service.update("f", { ...SPEC, code: "2" }, undefined);
+  await settle();
+  const { status } = service.get("f").stored;
+  assert.deepEqual([status.state, status.reason, status.message], ["deploying", "NoCapacity", "No capacity: 3 of 3 replicas"]);
+  const before = provider.asked;
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1000);
+    await settle();
+  }
+  const asked = provider.asked - before;
+  assert.ok(asked >= 5 && asked <= 9, `asked ${asked} times in a minute`);
+  provider.refusal = undefined;
+  await clock.advance(10_000);
+  provider.replicas.at(-1)!.becomeReady();
+  await settle();
+  const { state, reason, message, revision } = service.get("f").stored.status;
+  assert.deepEqual([state, reason, message, revision], ["running", undefined, undefined, 2]);
 });

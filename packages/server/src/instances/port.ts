@@ -92,6 +92,12 @@ export interface Replica {
   kill(): void;
 }
 
+/** A replica that could go, if its room is needed. */
+export interface Dispensable {
+  readonly replica: Replica;
+  giveUp(): void;
+}
+
 /** Source code of a revision; a string at once where it is at hand, so that a claim needs no turn of the event loop. */
 export type CodeSource = () => string | Promise<string>;
 

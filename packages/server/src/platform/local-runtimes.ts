@@ -12,7 +12,7 @@ import { createSandbox } from "../instances/local/sandbox/create-sandbox.ts";
 import { defaultCacheFolder, defaultRuntimeFolder } from "../instances/local/sandbox/options.ts";
 import type { Sandbox } from "../instances/local/sandbox/port.ts";
 import { startGo } from "./go.ts";
-import type { Replica } from "../instances/port.ts";
+import type { Dispensable } from "../instances/port.ts";
 import type { Machine } from "./machine.ts";
 import { checkNamedRuntimes } from "./named-runtimes.ts";
 
@@ -20,8 +20,8 @@ export interface LocalRuntimes {
   sandbox: Sandbox;
   createProvider(parts: {
     output: OutputSink;
-    reclaimIdle(): Replica | undefined;
-    giveWay(uid: string): Replica | undefined;
+    idleReplicas(): Iterable<Dispensable>;
+    yieldingReplicas(uid: string): Iterable<Dispensable>;
   }): LocalProvider;
   /** Asks programs again that may have changed since the last start, which this one believed. */
   recheck(): Promise<void>;
@@ -63,7 +63,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   );
   return {
     sandbox,
-    createProvider: ({ output, reclaimIdle, giveWay }) =>
+    createProvider: ({ output, idleReplicas, yieldingReplicas }) =>
       new LocalProvider({
         clock,
         sandbox,
@@ -75,8 +75,8 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         python,
         go: go?.support,
         goReady: go?.ready ?? new Promise(() => undefined),
-        reclaimIdle,
-        giveWay,
+        idleReplicas,
+        yieldingReplicas,
         onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a waiting replica did not start"),
       }),
     async recheck() {

@@ -76,8 +76,8 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const fleet = new Fleet(clock, { list: () => existingDispatchers([...registry.entries(), ...functions.deleting()]) });
   const provider = runtimes.createProvider({
     output: new FunctionOutput(logs),
-    reclaimIdle: () => fleet.giveUpIdle(),
-    giveWay: (uid) => registry.byUid(uid)?.existingDispatcher?.giveWay(),
+    idleReplicas: () => fleet.idleReplicas(),
+    yieldingReplicas: (uid) => registry.byUid(uid)?.existingDispatcher?.yieldingReplicas() ?? [],
   });
   const recorder = new CallRecorder(clock, metrics, tracer);
   const invoker = new TriggerInvoker(clock, registry, tracer);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { KsError } from "@kube-serverless/contracts";
 import fc from "fast-check";
-import { CapacityLedger, type Reservation } from "./capacity.ts";
+import { CapacityLedger, type Evictable, type Reservation } from "./capacity.ts";
 
 const isNoCapacity = (error: unknown): boolean => error instanceof KsError && error.code === "NO_CAPACITY";
 
@@ -10,17 +10,15 @@ const isNoCapacity = (error: unknown): boolean => error instanceof KsError && er
 function buildLedger(maxMemoryMiB: number, idleMiB: readonly number[], maxReplicas = 100) {
   const idle: Reservation[] = [];
   const leaving: Reservation[] = [];
-  const ledger: CapacityLedger = new CapacityLedger({ maxReplicas, maxMemoryMiB }, () => {
-    const victim = idle.shift();
-    if (victim !== undefined) leaving.push(victim);
-    return victim;
-  });
+  const evictables = (list: Reservation[]): Evictable[] =>
+    [...list].map((reservation) => ({ reservation, evict: () => void leaving.push(...list.splice(list.indexOf(reservation), 1)) }));
+  const ledger = new CapacityLedger({ maxReplicas, maxMemoryMiB }, () => evictables(idle));
   for (const memoryMiB of idleMiB) idle.push(ledger.tryReserve(memoryMiB)!);
   const leave = async (): Promise<void> => {
     leaving.shift()?.release();
     await Promise.resolve();
   };
-  return { ledger, idle, leaving, leave };
+  return { ledger, idle, leaving, leave, evictables };
 }
 
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
@@ -50,12 +48,36 @@ describe("CapacityLedger", () => {
     assert.equal(ledger.memoryMiB, 1024);
   });
 
-  test("refuses at once when what is idle does not make room enough, and nobody waits behind it", () => {
-    const { ledger } = buildLedger(1024, [256]);
-    ledger.tryReserve(768);
-    assert.throws(() => ledger.reserve(512), isNoCapacity);
+  test("refuses at once when what is idle does not make room enough: none of it goes, and nobody waits behind it", () => {
+    const { ledger, idle, leaving, evictables } = buildLedger(1024, [128, 128]);
+    const busy = [ledger.tryReserve(256)!];
+    ledger.tryReserve(512);
+    assert.throws(() => ledger.reserve(600, () => evictables(busy)), isNoCapacity);
+    assert.deepEqual([idle.length, busy.length, leaving.length], [2, 1, 0]);
     ledger.tryReserve(1);
     assert.equal(ledger.memoryMiB, 1024);
+  });
+
+  test("what was idle longest goes first, but not where a larger one must go anyway", async () => {
+    const { ledger, idle, leaving, leave } = buildLedger(1024, [64, 64, 512, 384]);
+    const reserved = Promise.resolve(ledger.reserve(512));
+    assert.deepEqual(
+      leaving.map(({ memoryMiB }) => memoryMiB),
+      [512],
+    );
+    assert.equal(idle.length, 3);
+    await leave();
+    assert.equal((await reserved).memoryMiB, 512);
+  });
+
+  test("an update that needs more than one of its own takes as many of them as it needs", async () => {
+    const { ledger, leaving, leave, evictables } = buildLedger(1024, []);
+    const own = [256, 256, 256, 256].map((memoryMiB) => ledger.tryReserve(memoryMiB)!);
+    const reserved = Promise.resolve(ledger.reserve(512, () => evictables(own)));
+    assert.deepEqual([own.length, leaving.length], [2, 2]);
+    await leave();
+    await leave();
+    assert.equal((await reserved).memoryMiB, 512);
   });
 
   test("a room that came free by itself serves who waits", async () => {
@@ -76,13 +98,9 @@ describe("CapacityLedger", () => {
   });
 
   test("one that gives way to its successor is the last resort, once, and its room goes to that successor alone", async () => {
-    const { ledger, leaving, leave } = buildLedger(1024, [256]);
+    const { ledger, leave, evictables } = buildLedger(1024, [256]);
     const busy = [ledger.tryReserve(384)!, ledger.tryReserve(384)!];
-    const giveWay = (): Reservation | undefined => {
-      const victim = busy.shift();
-      if (victim !== undefined) leaving.push(victim);
-      return victim;
-    };
+    const giveWay = (): Evictable[] => evictables(busy);
     const first = ledger.reserve(256, giveWay);
     assert.equal(busy.length, 2, "something was idle");
     await leave();

@@ -13,6 +13,18 @@ export interface Reservation {
   release(): void;
 }
 
+/** Something that holds room and could go. */
+export interface Evictable {
+  readonly reservation: Reservation;
+  /** Ends it; its room is free once its process is gone. */
+  evict(): void;
+}
+
+/** What could go, what should go first at the front; looked at without ending any of it. */
+export type Evictables = () => Iterable<Evictable>;
+
+const NOTHING: Evictables = () => [];
+
 interface Waiter {
   memoryMiB: number;
   resolve(reservation: Reservation): void;
@@ -24,7 +36,7 @@ interface Waiter {
  */
 export class CapacityLedger {
   readonly limits: CapacityLimits;
-  readonly #makeRoom: () => Reservation | undefined;
+  readonly #idle: Evictables;
   #replicas = 0;
   #memoryMiB = 0;
   /** What is being ended, and is not gone yet. */
@@ -33,10 +45,9 @@ export class CapacityLedger {
   /** Something has given room back, and nobody waits for it. */
   onRoom: () => void = () => undefined;
 
-  /** @param makeRoom Ends something idle and tells what that holds until its process is gone; undefined when there is nothing. */
-  constructor(limits: CapacityLimits, makeRoom: () => Reservation | undefined) {
+  constructor(limits: CapacityLimits, idle: Evictables) {
     this.limits = limits;
-    this.#makeRoom = makeRoom;
+    this.#idle = idle;
   }
 
   get replicas(): number {
@@ -57,33 +68,47 @@ export class CapacityLedger {
   }
 
   /**
-   * Room at once, or when what is being ended is gone: idle replicas, and in the last resort one that gives way to its successor.
-   * @throws KsError `NO_CAPACITY` when too little is idle, `FUNCTION_FAILED` when the machine never has so much.
+   * Room at once, or when what is being ended is gone: idle replicas, and in the last resort those that give way to their
+   * successor. Where that is not enough nothing is ended.
+   * @throws KsError `NO_CAPACITY` when too little could go, `FUNCTION_FAILED` when the machine never has so much.
    */
-  reserve(memoryMiB: number, giveWay: () => Reservation | undefined = () => undefined): Reservation | Promise<Reservation> {
+  reserve(memoryMiB: number, yielding: Evictables = NOTHING): Reservation | Promise<Reservation> {
     const now = this.tryReserve(memoryMiB);
     if (now !== undefined) return now;
     if (memoryMiB > this.limits.maxMemoryMiB) throw this.#tooLarge(memoryMiB);
-    this.#endIdle(memoryMiB);
-    if (!this.#willFit(memoryMiB)) giveWay()?.leave();
-    if (!this.#willFit(memoryMiB)) throw this.#noCapacity(memoryMiB);
+    const victims = this.#plan(memoryMiB, yielding);
+    if (victims === undefined) throw this.#noCapacity(memoryMiB);
+    for (const { reservation, evict } of victims) {
+      evict();
+      reservation.leave();
+    }
     return new Promise((resolve) => this.#waiters.push({ memoryMiB, resolve }));
   }
 
-  /** Until there will be room, or nothing idle is left. */
-  #endIdle(memoryMiB: number): void {
-    while (!this.#willFit(memoryMiB)) {
-      const idle = this.#makeRoom();
-      if (idle === undefined) return;
-      idle.leave();
+  /** As few as make room, those first that should go first; undefined when all together do not. */
+  #plan(memoryMiB: number, yielding: Evictables): Evictable[] | undefined {
+    // What will be free once everybody who waits has room, and all that leaves is gone.
+    let replicas = this.limits.maxReplicas - this.#replicas + this.#leaving.size - this.#waiters.length;
+    let freeMiB = this.limits.maxMemoryMiB - this.#memoryMiB + sumMiB(this.#leaving) - sumMiB(this.#waiters);
+    const victims = new Map<Reservation, Evictable>();
+    for (const candidate of concat(this.#idle, yielding)) {
+      if (replicas > 0 && freeMiB >= memoryMiB) break;
+      const { reservation } = candidate;
+      // One of its own may be idle, too.
+      if (victims.has(reservation) || this.#leaving.has(reservation)) continue;
+      victims.set(reservation, candidate);
+      replicas++;
+      freeMiB += reservation.memoryMiB;
     }
-  }
-
-  /** Once everybody who waits has room, and all that leaves is gone. */
-  #willFit(memoryMiB: number): boolean {
-    const replicas = this.#replicas - this.#leaving.size + this.#waiters.length;
-    const usedMiB = this.#memoryMiB - sumMiB(this.#leaving) + sumMiB(this.#waiters);
-    return replicas < this.limits.maxReplicas && usedMiB + memoryMiB <= this.limits.maxMemoryMiB;
+    if (replicas <= 0 || freeMiB < memoryMiB) return undefined;
+    // Small ones that were taken before a large one came may stay after all.
+    for (const reservation of [...victims.keys()].toReversed()) {
+      if (replicas <= 1 || freeMiB - reservation.memoryMiB < memoryMiB) continue;
+      victims.delete(reservation);
+      replicas--;
+      freeMiB -= reservation.memoryMiB;
+    }
+    return [...victims.values()];
   }
 
   #take(memoryMiB: number): Reservation {
@@ -126,7 +151,7 @@ export class CapacityLedger {
     return new KsError("NO_CAPACITY", {
       message:
         `No capacity: ${this.#replicas} of ${maxReplicas} replicas and ${this.#memoryMiB} of ${maxMemoryMiB} MiB are in use, ` +
-        `another ${memoryMiB} MiB is needed and nothing is idle. Raise --max-replicas or --max-memory, or try again`,
+        `another ${memoryMiB} MiB is needed and too little is idle. Raise --max-replicas or --max-memory, or try again`,
       retryAfterMs: 1000,
       details: { replicas: this.#replicas, maxReplicas, memoryMiB: this.#memoryMiB, maxMemoryMiB },
     });
@@ -137,4 +162,8 @@ function sumMiB(holders: Iterable<{ memoryMiB: number }>): number {
   let sum = 0;
   for (const { memoryMiB } of holders) sum += memoryMiB;
   return sum;
+}
+
+function* concat(...parts: readonly Evictables[]): Generator<Evictable> {
+  for (const part of parts) yield* part();
 }

@@ -45,7 +45,7 @@ function setUp(sizes: Record<string, number>, maxReplicas = 100) {
   let starts = 0;
   const pool: ReplicaPool = new ReplicaPool({
     clock,
-    ledger: new CapacityLedger({ maxReplicas, maxMemoryMiB: 100_000 }, () => pool.evict()),
+    ledger: new CapacityLedger({ maxReplicas, maxMemoryMiB: 100_000 }, () => pool.evictable()),
     sizes: new Map(Object.entries(sizes)),
     maxSize: 8,
     start: async () => {

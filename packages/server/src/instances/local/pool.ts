@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../clock.ts";
-import type { CapacityLedger, Reservation } from "./capacity.ts";
+import type { CapacityLedger, Evictable, Reservation } from "./capacity.ts";
 import type { WaitingReplica } from "./waiting-replica.ts";
 
 /** What a generic replica is made for: fixed when it starts. */
@@ -97,22 +97,16 @@ export class ReplicaPool {
     });
   }
 
-  /** Ends one replica that waits, or that would once it has started, and tells what it holds until then; undefined when there is none. */
-  evict(): Reservation | undefined {
+  /** Those that wait, then those that would once they have started. */
+  *evictable(): Generator<Evictable> {
     for (const pool of this.#classes.values()) {
-      const victim = pool.waiting.shift();
-      if (victim === undefined) continue;
-      this.#end(victim);
-      return victim.reservation;
+      for (const pooled of pool.waiting) yield { reservation: pooled.reservation, evict: () => this.#evict(pool, pooled) };
     }
     for (const pool of this.#classes.values()) {
       for (const start of pool.starts) {
-        if (start.unwanted) continue;
-        start.unwanted = true;
-        return start.reservation;
+        if (!start.unwanted) yield { reservation: start.reservation, evict: () => void (start.unwanted = true) };
       }
     }
-    return undefined;
   }
 
   state(): { runtime: string; memoryMiB: number; waiting: PooledReplica[]; target: number; configured: number }[] {
@@ -218,6 +212,11 @@ export class ReplicaPool {
       }
       if (again && !this.#stopped) this.#scheduleTrim();
     });
+  }
+
+  #evict(pool: ClassPool, pooled: PooledReplica): void {
+    pool.waiting.splice(pool.waiting.indexOf(pooled), 1);
+    this.#end(pooled);
   }
 
   #end(pooled: PooledReplica): void {

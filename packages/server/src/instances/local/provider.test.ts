@@ -113,12 +113,15 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
     python: undefined as never,
     go: undefined,
     goReady: new Promise(() => undefined),
-    giveWay: () => undefined,
-    reclaimIdle: () => {
-      const leaving = idle.shift();
-      leaving?.drain(60_000);
-      return leaving;
-    },
+    yieldingReplicas: () => [],
+    idleReplicas: () =>
+      [...idle].map((replica) => ({
+        replica,
+        giveUp: () => {
+          idle.splice(idle.indexOf(replica), 1);
+          replica.drain(60_000);
+        },
+      })),
     onStartFailed: (error) => assert.fail(String(error)),
   });
   const start = (memory = 256): Replica => provider.startReplica(buildRevision(memory), () => "code", "serve");
@@ -147,6 +150,24 @@ describe("LocalProvider", () => {
     assert.equal(idle.length, 1);
     assert.equal(sandbox.living, 2);
     assert.equal(provider.use.memoryMiB, 956);
+  });
+
+  test("what cannot have its room takes it from nobody", async () => {
+    const { start, idle, sandbox, provider } = buildProvider({ poolSize: 1 });
+    provider.start();
+    await settle();
+    const busy = start(700);
+    await busy.ready;
+    assert.throws(
+      () => start(600),
+      (error: KsError) => error.code === "NO_CAPACITY",
+    );
+    await settle();
+    assert.equal(sandbox.living, 2, "the waiting one is still there");
+    idle.push(busy);
+    await start(600).ready;
+    assert.equal(idle.length, 0);
+    assert.equal((await provider.poolState())[0]?.waiting, 1, "the large one was enough");
   });
 
   test("waiting replicas give way, also those that have not started yet, and come back when there is room", async () => {

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { KsError, languageOf, type RuntimeInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../../clock.ts";
 import { FrameReplica } from "../frame-replica.ts";
-import type { CodeSource, PoolState, Replica, ReplicaProvider, ReplicaPurpose, RevisionRef } from "../port.ts";
+import type { CodeSource, Dispensable, PoolState, Replica, ReplicaProvider, ReplicaPurpose, RevisionRef } from "../port.ts";
 import type { PrintedLines } from "../printed-lines.ts";
-import { CapacityLedger, type CapacityLimits, type Reservation } from "./capacity.ts";
+import { CapacityLedger, type CapacityLimits, type Evictable, type Reservation } from "./capacity.ts";
 import { describeExit } from "./describe-exit.ts";
 import { hearLastWords } from "./last-words.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
@@ -58,10 +58,10 @@ export interface LocalProviderOptions {
   go: GoSupport | undefined;
   /** Resolves when Go's tools are there, and never while they cannot be made. */
   goReady: Promise<void>;
-  /** Ends an idle replica of some function; undefined when there is none. */
-  reclaimIdle(): Replica | undefined;
-  /** Takes a replica of that function away, busy or not, for the revision that is to follow it. */
-  giveWay(uid: string): Replica | undefined;
+  /** Idle replicas of all functions, those first that should go first. */
+  idleReplicas(): Iterable<Dispensable>;
+  /** Replicas of that function, busy or not, which may go for the revision that is to follow them. */
+  yieldingReplicas(uid: string): Iterable<Dispensable>;
   onStartFailed(error: unknown, replicaClass: ReplicaClass): void;
 }
 
@@ -85,7 +85,7 @@ export class LocalProvider implements ReplicaProvider {
 
   constructor(options: LocalProviderOptions) {
     this.#options = options;
-    this.#ledger = new CapacityLedger(options.limits, () => this.#pool.evict() ?? this.#reservationOf(options.reclaimIdle()));
+    this.#ledger = new CapacityLedger(options.limits, () => this.#idle());
     this.#ledger.onRoom = () => this.#pool.refill();
     this.#pool = new ReplicaPool({
       clock: options.clock,
@@ -191,8 +191,16 @@ export class LocalProvider implements ReplicaProvider {
     return replica;
   }
 
-  #reservationOf(replica: Replica | undefined): Reservation | undefined {
-    return replica === undefined ? undefined : this.#reservations.get(replica);
+  *#idle(): Generator<Evictable> {
+    yield* this.#pool.evictable();
+    yield* this.#evictables(this.#options.idleReplicas());
+  }
+
+  *#evictables(dispensable: Iterable<Dispensable>): Generator<Evictable> {
+    for (const { replica, giveUp } of dispensable) {
+      const reservation = this.#reservations.get(replica);
+      if (reservation !== undefined) yield { reservation, evict: giveUp };
+    }
   }
 
   #newId(runtime: string): string {
@@ -204,8 +212,8 @@ export class LocalProvider implements ReplicaProvider {
     const replicaClass = this.#classOf(revision);
     const pooled = this.#pool.take(replicaClass);
     if (pooled !== undefined) return { pooled, room: undefined };
-    const giveWay = (): Reservation | undefined => this.#reservationOf(this.#options.giveWay(revision.uid));
-    return { pooled, room: this.#ledger.reserve(replicaClass.memoryMiB, purpose === "check" ? giveWay : undefined) };
+    const yielding = (): Iterable<Evictable> => this.#evictables(this.#options.yieldingReplicas(revision.uid));
+    return { pooled, room: this.#ledger.reserve(replicaClass.memoryMiB, purpose === "check" ? yielding : undefined) };
   }
 
   async #specialiseLater(
