@@ -21,6 +21,7 @@ export type OptionGroup =
   | "Queues"
   | "Observing"
   | "Costs"
+  | "Kubernetes"
   | "Testing";
 
 /** One option, declared once: its flag, its variable, its key in the file, its help and its check all come from here. */

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { KUBERNETES_OPTIONS } from "./kubernetes-options.ts";
 import { declareOption, type DefaultContext, type Option } from "./option.ts";
 import {
   parseChoice,
@@ -254,6 +255,7 @@ export const OPTIONS = {
     default: "0.0000002",
     parse: parsePrice,
   }),
+  ...KUBERNETES_OPTIONS,
   failpoint: declareOption("failpoint", {
     group: "Testing",
     placeholder: "NAME",

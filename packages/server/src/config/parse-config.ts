@@ -71,6 +71,9 @@ function findContradictions(config: Config): string[] {
   if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
     problems.push("--tls-cert and --tls-key belong together: give both or neither");
   }
+  if (config.platform === "kubernetes" && config.kubeconfigFile === undefined && config.apiServerHost === undefined) {
+    problems.push("--platform kubernetes needs a pod with a service account, or --kubeconfig");
+  }
   return problems;
 }
 

@@ -11,6 +11,12 @@ export function parseText(text: string): Parsed<string> {
   return text === "" ? { problem: "must not be empty" } : { value: text };
 }
 
+/** A name in Kubernetes: an RFC 1123 label. */
+export function parseLabel(text: string): Parsed<string> {
+  if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) return { value: text };
+  return { problem: `must be lower-case letters, digits and '-', such as kube-serverless, not '${text}'` };
+}
+
 export function parseOptionalText(text: string): Parsed<string | undefined> {
   return { value: text === "" ? undefined : text };
 }

@@ -1,0 +1,15 @@
+import { readFileSync } from "node:fs";
+import { ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
+import type { ClusterConnection } from "../../../packages/server/src/kubernetes/connection.ts";
+import type { TestApiServer } from "../../cluster/api-server.ts";
+
+/** The connection of a user who may do everything. */
+export function connectAsAdmin(server: TestApiServer, url = server.url): ClusterConnection {
+  return { url, tls: { ca: readFileSync(server.caFile) }, headers: () => ({ authorization: `Bearer ${server.adminToken}` }) };
+}
+
+export function adminClient(server: TestApiServer, url?: string): ApiClient {
+  return new ApiClient(connectAsAdmin(server, url));
+}
+
+export const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
