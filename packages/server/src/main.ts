@@ -1,13 +1,14 @@
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KsError } from "@kube-serverless/contracts";
+import type { Logger } from "pino";
 import { ConfigProblems } from "./config/config-problems.ts";
 import { readMachineMemoryMiB } from "./config/machine.ts";
 import { parseConfig } from "./config/parse-config.ts";
 import { armFailpoint } from "./failpoint.ts";
-import { formatAddress, formatBanner } from "./platform/banner.ts";
+import { type BannerFacts, commandsToTry, formatAddress, formatBanner } from "./platform/banner.ts";
 
 const projectFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 const { version } = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as { version: string };
@@ -20,6 +21,7 @@ async function main(): Promise<void> {
     currentFolder: process.env["INIT_CWD"] ?? process.cwd(),
     machineMemoryMiB: readMachineMemoryMiB(),
     readFile: (path) => readFileSync(path, "utf8"),
+    isProgram,
   });
   if (result.kind === "help") return void process.stdout.write(result.text);
   if (result.kind === "version") return void process.stdout.write(`${version}\n`);
@@ -52,11 +54,26 @@ async function main(): Promise<void> {
   );
   const { facts } = platform;
   stopOnSignals(() => platform.stop());
-  if (config.logFormat !== "json") process.stdout.write(formatBanner(facts));
+  announce(facts, config.logFormat === "pretty" || (config.logFormat === "auto" && process.stdout.isTTY), log);
+}
+
+/** The same facts to a person as a page, and to a program as one record: its lines stay one JSON object each. */
+function announce(facts: BannerFacts, isForPeople: boolean, log: Logger): void {
+  if (isForPeople) {
+    process.stdout.write(formatBanner(facts));
+    return log.info("listening");
+  }
   const addresses = facts.addresses.map((address) => formatAddress(address, facts.secure));
-  // The banner has said it all to a person.
-  const isForPeople = config.logFormat === "pretty" || (config.logFormat === "auto" && process.stdout.isTTY);
-  log.info(isForPeople ? {} : { pid: process.pid, ...facts, addresses }, "listening");
+  log.info({ pid: process.pid, ...facts, addresses, try: commandsToTry(addresses[0] ?? "") }, "listening");
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** `npm start` hands Ctrl-C on twice within a millisecond, so only a second signal more than a second later leaves at once. */

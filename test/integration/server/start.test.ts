@@ -172,6 +172,32 @@ test("the banner says what was found, and its three commands work as they stand"
   assert.equal(await ended, 0);
 });
 
+test("where no person reads it, everything printed is one JSON object a line, with the banner's facts and commands", async (t) => {
+  const dataFolder = createDataFolder();
+  t.after(() => rmSync(dataFolder, { recursive: true, force: true }));
+  const main = join(projectFolder, "packages/server/src/main.ts");
+  const flags = ["--port", "0", "--data-dir", dataFolder, "--pool-size", "0"];
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+  t.after(() => child.kill("SIGKILL"));
+  let printed = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (printed += chunk));
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (printed += chunk));
+  await waitFor("the record", () => printed.includes('"listening"'), 30_000);
+  child.kill("SIGTERM");
+  await new Promise((resolve) => child.once("close", resolve));
+  const records = printed
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const record = records.find(({ msg }) => msg === "listening");
+  assert.match(record.addresses[0], /^http:\/\/127\.0\.0\.1:\d+$/);
+  assert.equal(record.dataFolder, dataFolder);
+  assert.match(record.runtimes.find(({ name }: { name: string }) => name === "nodejs18").version, /^18\./);
+  assert.ok(record.sandbox.driver && record.sandbox.network && record.sandbox.memory && record.queues);
+  assert.equal(record.try.length, 3);
+  for (const command of record.try) assert.ok(command.startsWith("curl ") && command.includes(record.addresses[0]), command);
+});
+
 describe("what it refuses to start with", () => {
   test("wrong values: all of them at once, and exit code 2", async (t) => {
     const file = join(temporaryFolder(t), "config.json");
@@ -197,7 +223,7 @@ describe("what it refuses to start with", () => {
       /port/,
       /idle-timeout/,
       /sandbox/,
-      /tls-key/,
+      /tls-cert names a file/,
       /pool/,
       /colour/,
       /prot .* --port\?/,
@@ -223,20 +249,32 @@ describe("what it refuses to start with", () => {
     assert.match(stderr, /^The sandbox can't be had: .*bwrap.*\. Start with --sandbox=auto .* install bubblewrap .*\n$/);
   });
 
-  test("a certificate that is not there, in one line", async (t) => {
-    const flags = [
-      "--port",
-      "0",
-      "--data-dir",
-      temporaryFolder(t),
-      "--tls-cert",
-      "/nonexistent/cert.pem",
-      "--tls-key",
-      "/nonexistent/key.pem",
-    ];
+  test("files and programs that are not there, among the other wrong values", async () => {
+    const flags = ["--tls-cert", "/nonexistent/cert.pem", "--tls-key", "/nonexistent/key.pem"];
+    const { code, stderr } = await runToEnd([...flags, "--runtime-path", "python39=/nonexistent/python", "--port", "x", "--port", "0"]);
+    assert.equal(code, 2);
+    assert.deepEqual(stderr.split("\n"), [
+      "--port is given twice: give it once",
+      "--tls-cert names a file that cannot be read: ENOENT: no such file or directory, open '/nonexistent/cert.pem'",
+      "--tls-key names a file that cannot be read: ENOENT: no such file or directory, open '/nonexistent/key.pem'",
+      "--runtime-path names /nonexistent/python for python39, which is no program",
+      "",
+    ]);
+  });
+
+  test("a program that is not what --runtime-path calls it", async (t) => {
+    const folder = temporaryFolder(t);
+    const flags = ["--port", "0", "--data-dir", folder, "--runtime-path", `go119=/bin/true,nodejs20=${process.execPath}`];
     const { code, stderr } = await runToEnd(flags);
-    assert.equal(code, 1);
-    assert.match(stderr, /^--tls-cert \/nonexistent\/cert\.pem with --tls-key \S+ cannot be used: ENOENT[^\n]*\n$/);
+    assert.equal(code, 2);
+    assert.deepEqual(stderr.split("\n"), [
+      "--runtime-path go119=/bin/true names no Go that runs here",
+      `--runtime-path nodejs20=${process.execPath} names Node.js ${process.versions.node}, whose runtime is nodejs24`,
+      "",
+    ]);
+    // It has let go of the data folder.
+    const { server } = await open(t, { dataFolder: folder, flags: ["--pool-size", "0"] });
+    assert.equal((await server.stop()).code, 0);
   });
 });
 

@@ -1,5 +1,5 @@
 import { declareOption } from "./option.ts";
-import { parseChoice, parseInteger, parseLabel, parseOptionalPath, parseOptionalText, parseText } from "./values.ts";
+import { parseChoice, parseInteger, parseLabel, parseOptionalFile, parseOptionalText, parseText } from "./values.ts";
 
 /** What only a cluster needs; `--platform` itself says whether it does. */
 export const KUBERNETES_OPTIONS = {
@@ -81,7 +81,7 @@ export const KUBERNETES_OPTIONS = {
     variable: "KUBECONFIG",
     placeholder: "FILE",
     help: "How to reach the API server from outside a cluster; a pod has its service account.",
-    parse: parseOptionalPath,
+    parse: parseOptionalFile,
   }),
   apiServerHost: declareOption("api-server-host", {
     group: "Kubernetes",

@@ -9,6 +9,10 @@ export interface DefaultContext {
   environment: Readonly<Record<string, string | undefined>>;
   /** What the machine, or the cgroup the server runs in, has. */
   machineMemoryMiB: number;
+  /** Reads a file that an option names; throws when it cannot. */
+  readFile(path: string): string;
+  /** Whether this is a file that may be run. */
+  isProgram(path: string): boolean;
 }
 
 export type OptionGroup =

@@ -11,6 +11,7 @@ function parse(argv: string[], rest: Partial<ConfigInput> = {}): ConfigResult {
     currentFolder: "/here",
     machineMemoryMiB: 1000,
     readFile: (path) => assert.fail(`reads ${path}`),
+    isProgram: (path) => path.startsWith("/opt/"),
     ...rest,
   });
 }
@@ -107,9 +108,45 @@ test("beyond loopback the way out is told, and --insecure-no-auth is it", () => 
   assert.equal(isLoopback("127.evil.example"), false);
 });
 
-test("half of a TLS pair is a problem", () => {
-  assert.match(expectProblems(parse(["--tls-cert", "c.pem"])).join(), /belong together/);
-  assert.equal(expectConfig(parse(["--tls-cert", "c.pem", "--tls-key", "~/k.pem"])).tlsKeyFile, "/home/ada/k.pem");
+test("half of a TLS pair is a problem, and so is a pair that is none", () => {
+  const readFile = () => "no PEM";
+  assert.deepEqual(expectProblems(parse(["--tls-cert", "c.pem"], { readFile })), [
+    "--tls-cert and --tls-key belong together: give both or neither",
+  ]);
+  const [problem = "", ...others] = expectProblems(parse(["--tls-cert", "c.pem", "--tls-key", "~/k.pem"], { readFile }));
+  assert.match(problem, /^--tls-cert \/here\/c\.pem with --tls-key \/home\/ada\/k\.pem cannot be used: /);
+  assert.deepEqual(others, []);
+});
+
+test("files that cannot be read and programs that are none are told among the other wrong values, each by its own name", () => {
+  const readFile = (path: string) => {
+    throw new Error(`ENOENT: no such file, open '${path}'`);
+  };
+  assert.deepEqual(
+    expectProblems(
+      parse(["--port", "x", "--tls-cert", "c.pem", "--runtime-path", "nodejs18=/opt/node,python39=/missing"], {
+        readFile,
+        environment: { KS_TLS_KEY: "/k.pem" },
+      }),
+    ),
+    [
+      "--port must be a whole number from 0 to 65535, not 'x'",
+      "--tls-cert names a file that cannot be read: ENOENT: no such file, open '/here/c.pem'",
+      "KS_TLS_KEY names a file that cannot be read: ENOENT: no such file, open '/k.pem'",
+      "--runtime-path names /missing for python39, which is no program",
+    ],
+  );
+  assert.deepEqual(expectConfig(parse(["--runtime-path", "nodejs18=/opt/node"])).runtimePaths, [
+    { runtime: "nodejs18", path: "/opt/node" },
+  ]);
+});
+
+test("a flag that is given twice is told, without its values", () => {
+  const twice = (...argv: string[]) => expectProblems(parse(argv, { readFile: () => "{}" }));
+  assert.deepEqual(twice("--port", "x", "--port", "9000"), ["--port is given twice: give it once"]);
+  assert.deepEqual(twice("--amqp-url", "amqp://a:secret@b", "--amqp-url=amqp://c"), ["--amqp-url is given twice: give it once"]);
+  assert.deepEqual(twice("--insecure-no-auth", "--insecure-no-auth"), ["--insecure-no-auth is given twice: give it once"]);
+  assert.deepEqual(twice("--config", "a.json", "--config", "b.json"), ["--config is given twice: give it once"]);
 });
 
 test("a password in a broken address is not repeated", () => {
@@ -150,6 +187,11 @@ for (const [flag, text] of wrongValues) {
     assert.match(expectProblems(parse([`--${flag}=${text}`]))[0] ?? "", new RegExp(`^--${flag} `));
   });
 }
+
+test("--help and --version take no value", () => {
+  assert.deepEqual(expectProblems(parse(["--help=1"])), ["--help takes no value"]);
+  assert.deepEqual(expectProblems(parse(["--version="])), ["--version takes no value"]);
+});
 
 test("a flag without its value, and one that takes the next flag for it, are problems", () => {
   assert.match(expectProblems(parse(["--port"])).join(), /--port needs a value: --port PORT/);

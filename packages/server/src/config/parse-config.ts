@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { createSecureContext } from "node:tls";
 import { formatHelp } from "./help.ts";
 import type { DefaultContext, Option } from "./option.ts";
 import { type Config, OPTIONS } from "./options.ts";
@@ -7,8 +8,6 @@ import { readConfigFile, readFlags, readVariables, type Said, type Source } from
 export interface ConfigInput extends DefaultContext {
   /** Without the program's own path. */
   argv: readonly string[];
-  /** Reads the file of `--config`; throws when it cannot. */
-  readFile(path: string): string;
 }
 
 export type ConfigResult =
@@ -33,7 +32,7 @@ export function parseConfig(input: ConfigInput): ConfigResult {
     values[key] = readValue(option, said, input, problems);
   }
   const config = values as Config;
-  problems.push(...findContradictions(config));
+  problems.push(...findContradictions(config), ...checkTls(config, input, problems));
   return problems.length > 0 ? { kind: "problems", problems } : { kind: "config", config, warnings: variables.warnings };
 }
 
@@ -68,13 +67,24 @@ function findContradictions(config: Config): string[] {
   if (open.length > 0 && config.sandbox === "plain") {
     problems.push("--sandbox plain serves on loopback alone; install bubblewrap and use --sandbox auto or require");
   }
-  if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
-    problems.push("--tls-cert and --tls-key belong together: give both or neither");
-  }
   if (config.platform === "kubernetes" && config.kubeconfigFile === undefined && config.apiServerHost === undefined) {
     problems.push("--platform kubernetes needs a pod with a service account, or --kubeconfig");
   }
   return problems;
+}
+
+function checkTls({ tlsCertFile, tlsKeyFile }: Config, { readFile }: DefaultContext, problems: readonly string[]): string[] {
+  if (tlsCertFile === undefined && tlsKeyFile === undefined) return [];
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    const isTold = problems.some((problem) => /tls[-_](cert|key)/i.test(problem));
+    return isTold ? [] : ["--tls-cert and --tls-key belong together: give both or neither"];
+  }
+  try {
+    createSecureContext({ cert: readFile(tlsCertFile), key: readFile(tlsKeyFile) });
+    return [];
+  } catch (error) {
+    return [`--tls-cert ${tlsCertFile} with --tls-key ${tlsKeyFile} cannot be used: ${(error as Error).message}`];
+  }
 }
 
 /** True for addresses and names that only this machine reaches. */

@@ -30,6 +30,7 @@ export function readFlags(argv: readonly string[], options: Options): FlagSource
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
     if (argument === "--help" || argument === "-h") source.wantsHelp = true;
     else if (argument === "--version") source.wantsVersion = true;
+    else if (/^--(help|version)=/.test(argument)) source.problems.push(`${argument.split("=")[0]} takes no value`);
     else if (argument.startsWith("--") && argument.length > 2) readFlag(argument.slice(2), rest, byFlag, source);
     else source.problems.push(`'${argument}' is not an option; options begin with --, see --help`);
   }
@@ -49,8 +50,13 @@ function readFlag(argument: string, rest: string[], byFlag: ReadonlyMap<string, 
   const inline = valueParts.length > 0 ? valueParts.join("=") : undefined;
   const text = inline ?? (isSwitch ? "true" : takeValue(rest));
   if (text === undefined) source.problems.push(`--${flag} needs a value: --${flag} ${option?.placeholder ?? "FILE"}`);
-  else if (option === undefined) source.configFile = text;
+  else if (option === undefined) sayConfigFile(source, text);
   else say(source, option, { origin: `--${flag}`, text });
+}
+
+function sayConfigFile(source: FlagSource, text: string): void {
+  if (source.configFile !== undefined) source.problems.push(describeTwice("config"));
+  source.configFile = text;
 }
 
 function takeValue(rest: string[]): string | undefined {
@@ -59,8 +65,14 @@ function takeValue(rest: string[]): string | undefined {
 
 function say(source: Source, option: Option<unknown>, said: Said): void {
   const before = source.said.get(option.flag);
+  if (before !== undefined && !option.isList) source.problems.push(describeTwice(option.flag));
   const text = option.isList && before !== undefined ? `${before.text},${said.text}` : said.text;
   source.said.set(option.flag, { ...said, text });
+}
+
+/** One would win in silence, and hide what is wrong with the other. The values may be secret. */
+function describeTwice(flag: string): string {
+  return `--${flag} is given twice: give it once`;
 }
 
 /** Variables; an empty one counts as not set. Unknown `KS_` ones are told, not refused: others may use that prefix. */

@@ -28,8 +28,17 @@ export function parsePath(text: string, context: DefaultContext): Parsed<string>
   return { value: resolve(context.currentFolder, text) };
 }
 
-export function parseOptionalPath(text: string, context: DefaultContext): Parsed<string | undefined> {
-  return text === "" ? { value: undefined } : parsePath(text, context);
+/** Path of a file that can be read. */
+export function parseOptionalFile(text: string, context: DefaultContext): Parsed<string | undefined> {
+  if (text === "") return { value: undefined };
+  const parsed = parsePath(text, context);
+  if ("problem" in parsed) return parsed;
+  try {
+    context.readFile(parsed.value);
+    return parsed;
+  } catch (error) {
+    return { problem: `names a file that cannot be read: ${(error as Error).message}` };
+  }
 }
 
 export function parseSwitch(text: string): Parsed<boolean> {
@@ -86,12 +95,14 @@ export function parseChoice<const C extends readonly string[]>(choices: C): (tex
 }
 
 /** Parts between commas, each parsed; the first wrong one is the problem. */
-export function parseList<T>(parsePart: (text: string) => Parsed<T>): (text: string) => Parsed<readonly T[]> {
-  return (text) => {
+export function parseList<T>(
+  parsePart: (text: string, context: DefaultContext) => Parsed<T>,
+): (text: string, context: DefaultContext) => Parsed<readonly T[]> {
+  return (text, context) => {
     const values: T[] = [];
     for (const part of text.split(",").map((piece) => piece.trim())) {
       if (part === "") continue;
-      const parsed = parsePart(part);
+      const parsed = parsePart(part, context);
       if ("problem" in parsed) return parsed;
       values.push(parsed.value);
     }
@@ -165,11 +176,12 @@ export interface RuntimePath {
 }
 
 /** `python39=/opt/python3.9/bin/python3.9`. */
-export function parseRuntimePath(text: string): Parsed<RuntimePath> {
+export function parseRuntimePath(text: string, { isProgram }: DefaultContext): Parsed<RuntimePath> {
   const match = /^([a-z]+\d+)=(\/.+)$/.exec(text);
   if (match === null) return { problem: `must be such as python39=/opt/python3.9/bin/python3.9 with an absolute path, not '${text}'` };
   const [, runtime = "", path = ""] = match;
   if (!Runtime.safeParse(runtime).success) return unknownRuntime(runtime);
+  if (!isProgram(path)) return { problem: `names ${path} for ${runtime}, which is no program` };
   return { value: { runtime, path } };
 }
 

@@ -46,7 +46,7 @@ export function formatBanner(facts: BannerFacts): string {
     "",
     "  Try it:",
     "",
-    ...tryIt(url),
+    ...commandsToTry(url).map((command) => `  ${command}`),
     "",
   ].join("\n");
 }
@@ -61,11 +61,12 @@ function describeSandbox({ driver, memory }: SandboxStrength): string {
   return `plain processes, ${MEMORY[memory]}: functions can read what you can read (install bubblewrap for more)`;
 }
 
-function tryIt(url: string): string[] {
+/** Deploy, call, look. */
+export function commandsToTry(url: string): string[] {
   const json = `-H 'Content-Type: application/json'`;
   return [
-    `  curl -X POST ${url}/api/v1/functions ${json} -d '{"name": "hello", "runtime": "nodejs18", "handler": "index.handler", "code": "exports.handler = async (event) => ({ statusCode: 200, body: { hello: event.body } });"}'`,
-    `  curl -X POST ${url}/api/v1/functions/hello/invoke ${json} -d '{"name": "world"}'`,
-    `  curl ${url}/api/v1/functions/hello/logs`,
+    `curl -X POST ${url}/api/v1/functions ${json} -d '{"name": "hello", "runtime": "nodejs18", "handler": "index.handler", "code": "exports.handler = async (event) => ({ statusCode: 200, body: { hello: event.body } });"}'`,
+    `curl -X POST ${url}/api/v1/functions/hello/invoke ${json} -d '{"name": "world"}'`,
+    `curl ${url}/api/v1/functions/hello/logs`,
   ];
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as immediate } from "node:timers/promises";
-import { createSecureContext } from "node:tls";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
 import type { ApiDependencies, Readiness } from "../api/dependencies.ts";
@@ -217,14 +216,8 @@ async function createTracer(config: Config, machine: Machine, log: Logger): Prom
   return new CallTracer(await createOtlpSink({ endpoint: config.otlpEndpoint, version: machine.version, clock: systemClock, log }));
 }
 
+/** The pair was tried when the configuration was checked. */
 function readTls({ tlsCertFile, tlsKeyFile }: Config): { cert: Buffer; key: Buffer } | undefined {
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
-  try {
-    const tls = { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) };
-    createSecureContext(tls);
-    return tls;
-  } catch (cause) {
-    const message = `--tls-cert ${tlsCertFile} with --tls-key ${tlsKeyFile} cannot be used: ${(cause as Error).message}`;
-    throw new KsError("INTERNAL", { message, cause });
-  }
+  return { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) };
 }
