@@ -8,10 +8,12 @@ const MAX_REQUEST_BYTES = 6 * 1024 * 1024 + 64 * 1024;
 
 /** One call, from its CALL until the last frame of its answer. */
 class Call {
-  constructor(stream, meta) {
+  /** @param connection of the gateway that sent it */
+  constructor(connection, stream, meta) {
+    this.connection = connection;
     this.stream = stream;
     this.meta = meta;
-    this.log = new LogSource(stream, meta.id);
+    this.log = new LogSource(connection, stream, meta.id);
     this.startMs = 0;
     this.answered = false;
     this.cancelled = false;

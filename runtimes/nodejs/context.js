@@ -6,6 +6,8 @@ const { dateNow, now } = require("./builtins.js");
 function buildFunctionFacts(meta) {
   return {
     name: meta.function,
+    uid: meta.uid,
+    revision: meta.revision,
     version: String(meta.revision),
     memory: String(meta.memoryMiB),
     arn: `kube-serverless:${meta.function}:${meta.revision}`,

@@ -1,6 +1,6 @@
 "use strict";
 
-const { FrameWriter, TYPE } = require("./frames.js");
+const { FrameParser, FrameWriter, TYPE } = require("./frames.js");
 const { Replica } = require("./replica.js");
 
 // More of either makes the first call no faster, and each costs memory for as long as the replica waits.
@@ -23,14 +23,15 @@ async function exercise() {
 
 function runFunction(module, calls) {
   return new Promise((resolve, reject) => {
-    const replica = new Replica(
-      {
-        queuedBytes: 0,
-        write() {},
-      },
-      (code) => (code === 0 ? resolve() : reject(new Error(`a throw-away function of kind ${module} failed`))),
+    const replica = new Replica((code) => (code === 0 ? resolve() : reject(new Error(`a throw-away function of kind ${module} failed`))));
+    const connection = replica.attach({
+      queuedBytes: 0,
+      write() {},
+    });
+    const parser = new FrameParser((kind, stream, bytes, metaStart, bodyStart, end) =>
+      connection.receive(kind, stream, bytes, metaStart, bodyStart, end),
     );
-    const gateway = new FrameWriter({ queuedBytes: 0, write: (bytes, length) => replica.receive(bytes, length) });
+    const gateway = new FrameWriter({ queuedBytes: 0, write: (bytes, length) => parser.push(bytes, length) });
     const meta = {
       function: "exercise",
       uid: "0",

@@ -30,6 +30,12 @@ const TYPE = Object.freeze({
   PONG: 13,
   DRAIN: 14,
   BUSY: 15,
+  CHALLENGE: 16,
+  PROOF: 17,
+  TOKEN: 18,
+  CLAIM: 19,
+  ANSWER: 20,
+  TAKEN: 21,
 });
 const MORE = 0x8000;
 const HEAD_BYTES = 12;
@@ -53,12 +59,6 @@ function writeUint32(bytes, offset, value) {
   bytes[offset + 1] = value >>> 16;
   bytes[offset + 2] = value >>> 8;
   bytes[offset + 3] = value;
-}
-
-function readFrameLength(bytes, offset) {
-  const length = readUint32(bytes, offset);
-  if (length < 8 || length > MAX_FRAME_LENGTH) throw new ProtocolError(`frame length ${length}`);
-  return length;
 }
 
 /** The meta of a frame as an object. */
@@ -90,6 +90,8 @@ class FrameParser {
   /** The split frame; four bytes long as long as its length is unknown. */
   #partial = null;
   #have = 0;
+  /** The longest frame that is taken. */
+  maxLength = MAX_FRAME_LENGTH;
 
   /** @param onFrame (kind, stream, bytes, metaStart, bodyStart, end) */
   constructor(onFrame) {
@@ -99,7 +101,7 @@ class FrameParser {
   push(chunk, length) {
     let offset = this.#partial === null ? 0 : this.#fill(chunk, 0, length);
     while (length - offset >= 4) {
-      const end = offset + 4 + readFrameLength(chunk, offset);
+      const end = offset + 4 + this.#readLength(chunk, offset);
       if (end > length) break;
       this.#emit(chunk, offset, end);
       offset = end;
@@ -107,6 +109,12 @@ class FrameParser {
     if (offset === length) return;
     this.#partial = allocUnsafe(4);
     this.#fill(chunk, offset, length);
+  }
+
+  #readLength(bytes, offset) {
+    const length = readUint32(bytes, offset);
+    if (length < 8 || length > this.maxLength) throw new ProtocolError(`frame length ${length}`);
+    return length;
   }
 
   /** Adds bytes to the split frame and returns the offset behind those that it took. */
@@ -120,7 +128,7 @@ class FrameParser {
       offset += taken;
       if (this.#have < partial.length) return offset;
       if (partial.length === 4) {
-        this.#partial = allocUnsafeSlow(4 + readFrameLength(partial, 0));
+        this.#partial = allocUnsafeSlow(4 + this.#readLength(partial, 0));
         bytesSet(this.#partial, partial, 0);
       } else {
         this.#partial = null;
@@ -228,6 +236,7 @@ class FrameWriter {
 
 module.exports = {
   TYPE,
+  MAX_FRAME_LENGTH,
   MORE,
   MAX_BODY_BYTES,
   MAX_META_BYTES,

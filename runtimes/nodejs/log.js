@@ -8,10 +8,12 @@ const {
   isView,
   jsonStringify,
   nextTick,
+  setImmediate,
   stringIndexOf,
   stringLastIndexOf,
   stringSlice,
   stringSplit,
+  utf8Slice,
 } = require("./builtins.js");
 const { MAX_BODY_BYTES, MAX_TEXT_UNITS, TYPE } = require("./frames.js");
 const { toBytes } = require("./response.js");
@@ -39,7 +41,9 @@ class OpenLine {
 
 /** What one call, or everything outside of calls, prints: its open lines. */
 class LogSource {
-  constructor(stream, requestId) {
+  /** @param sink `{writer, transport}` that takes its frames; null where nobody listens */
+  constructor(sink, stream, requestId) {
+    this.sink = sink;
     this.stream = stream;
     this.requestId = requestId;
     this.stdout = null;
@@ -49,17 +53,17 @@ class LogSource {
 
 /** Turns what is printed into LOG frames: one for what a call prints in a row within a turn. */
 class Log {
-  #writer;
-  #transport;
-  #outside = new LogSource(0, undefined);
+  #outside = new LogSource(null, 0, undefined);
   #source = null;
   #name = "";
   #text = "";
   #dropped = 0;
+  /** In a pod its own output: `write(name, requestId, lines, truncated)`. */
+  output = null;
 
-  constructor(writer, transport) {
-    this.#writer = writer;
-    this.#transport = transport;
+  /** Takes what no call prints, from now on. */
+  set sink(sink) {
+    this.#outside.sink = sink;
   }
 
   print(name, source, text) {
@@ -124,7 +128,7 @@ class Log {
       this.#source = source;
       this.#name = name;
       this.#text = lines;
-      this.#writer.schedule();
+      scheduleFlush(this, source.sink);
       return;
     }
     this.#text += `\n${lines}`;
@@ -135,14 +139,16 @@ class Log {
     if (this.#source === null) return;
     const source = this.#source;
     this.#source = null;
-    if (this.#drops(this.#text)) return;
-    this.#writer.text(TYPE.LOG, source.stream, this.#meta(this.#name, source, ""), this.#text);
+    if (this.output !== null) this.output.write(this.#name, source.requestId, this.#text, false);
+    if (this.#drops(source.sink, this.#text)) return;
+    source.sink.writer.text(TYPE.LOG, source.stream, this.#meta(this.#name, source, ""), this.#text);
   }
 
   #frame(name, source, bytes, end, more) {
     this.flush();
-    if (this.#drops("")) return;
-    this.#writer.bytes(TYPE.LOG, source.stream, this.#meta(name, source, more), bytes, 0, end);
+    if (this.output !== null) this.output.write(name, source.requestId, utf8Slice(bytes, 0, end), more !== "");
+    if (this.#drops(source.sink, "")) return;
+    source.sink.writer.bytes(TYPE.LOG, source.stream, this.#meta(name, source, more), bytes, 0, end);
   }
 
   #meta(name, source, more) {
@@ -151,8 +157,9 @@ class Log {
   }
 
   /** True when these lines are not sent, as too much waits already. */
-  #drops(lines) {
-    if (this.#transport.queuedBytes > MAX_QUEUED_BYTES) {
+  #drops(sink, lines) {
+    if (sink === null || sink.isClosed) return true;
+    if (sink.transport.queuedBytes > MAX_QUEUED_BYTES) {
       this.#dropped += stringSplit(lines, "\n").length;
       return true;
     }
@@ -162,10 +169,11 @@ class Log {
 
   /** Says how many lines are missing, once there is room again. */
   reportDropped() {
-    if (this.#dropped === 0) return;
+    const { sink } = this.#outside;
+    if (this.#dropped === 0 || sink === null) return;
     const dropped = this.#dropped;
     this.#dropped = 0;
-    this.#writer.text(TYPE.LOG, 0, `{"stream":"stderr","timeMs":${dateNow()},"dropped":${dropped}}`, `dropped: ${dropped}`);
+    sink.writer.text(TYPE.LOG, 0, `{"stream":"stderr","timeMs":${dateNow()},"dropped":${dropped}}`, `dropped: ${dropped}`);
   }
 
   /** Ends the lines that a call has left open; what it prints later belongs to no stream. */
@@ -190,6 +198,12 @@ class Log {
     if (open.truncated) this.#printTruncated(name, source, open.text);
     else this.#printLines(name, source, open.text);
   }
+}
+
+/** The frame leaves with the others of this turn, or, where nobody listens, at the turn's end alone. */
+function scheduleFlush(log, sink) {
+  if (sink !== null) sink.writer.schedule();
+  else setImmediate(() => log.flush());
 }
 
 /** A standard stream that the log takes in; it never blocks, and what ends or destroys it does it no harm. */

@@ -30,21 +30,22 @@ class SocketTransport {
   onDrained = null;
 
   /**
+   * @param source `{fd}`, or `{handle}` of a connection that was accepted
    * @param onRead (bytes, length): the bytes are lent until it returns
    * @param onEnd the other side has ended, or the socket is broken
    */
-  constructor(fd, onRead, onEnd) {
+  constructor(source, onRead, onEnd) {
     const buffer = allocUnsafeSlow(READ_BYTES);
-    this.#fd = fd;
+    this.#fd = source.fd ?? source.handle.fd;
     this.#socket = new net.Socket({
-      fd,
+      ...source,
       readable: true,
       writable: true,
       onread: {
         buffer,
         callback: (length) => {
           onRead(buffer, length);
-          return true;
+          return !this.#isOver;
         },
       },
     });
@@ -90,6 +91,12 @@ class SocketTransport {
       if (error.code !== "EAGAIN") this.#isBroken = true;
       return 0;
     }
+  }
+
+  /** Hangs up now; what still waits is dropped. */
+  close() {
+    this.#isOver = true;
+    this.#socket.destroy();
   }
 
   /** The last act before the process ends: writes what waits, as long as the other side takes it. */

@@ -153,8 +153,9 @@ export class CallStreams implements CallControl {
     call.sink.onError(new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${String(message)}` }));
   }
 
+  /** Also before READY: a replica that leaves says so while its code is loading. */
   #receiveBusy(stream: number): void {
-    const call = this.#find(stream);
+    const call = this.#calls.get(stream) ?? this.#find(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} is BUSY after its head`);
     this.#forget(stream);

@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import { FrameDecoder, FrameType, ProtocolError } from "../protocol/frames.ts";
+import { FrameDecoder, FrameType, parseMeta, ProtocolError } from "../protocol/frames.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import { CallStreams } from "./call-streams.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
@@ -31,6 +31,10 @@ export interface FrameReplicaOptions {
   onPrinted(lines: PrintedLines): void;
   /** Ends what has no transport yet. */
   onAbandoned(): void;
+  /** A replica that leaves by itself, such as a pod that is evicted, may take so long to end its calls. @default 0 */
+  leaveGraceMs?: number;
+  /** Highest memory use so far, where PONG tells it. */
+  onPeak?(peakMiB: number): void;
 }
 
 /** The life of one replica on the gateway's side, whatever carries its frames: starting, serving, ending. What breaks a rule of the frames ends it. */
@@ -55,6 +59,7 @@ export class FrameReplica implements Replica {
   /** Set when we end it, so that the exit tells why. */
   #ending: { reason: ReplicaExitReason; error: KsError } | undefined;
   #lastStderr = "";
+  #pongAtMs = 0;
   #draining = false;
   /** A call timed out in it: it ends with the last of the others. */
   #quarantined = false;
@@ -80,6 +85,11 @@ export class FrameReplica implements Replica {
 
   get readyInfo(): ReadyInfo | undefined {
     return this.#readyInfo;
+  }
+
+  /** When the last PONG came, on the monotonic clock. */
+  get pongAtMs(): number {
+    return this.#pongAtMs;
   }
 
   get accepting(): boolean {
@@ -111,6 +121,21 @@ export class FrameReplica implements Replica {
     this.#streams.connect(writer);
     // The first call is given within this turn, so that it leaves in the same write.
     process.nextTick(() => writer.flush());
+  }
+
+  /** Connects a process that has been specialised before: another gateway's, or this one's before its restart. */
+  adopt(transport: ReplicaTransport, ready: ReadyInfo): void {
+    const writer = this.#attach(transport);
+    this.#state = "ready";
+    this.#readyInfo = ready;
+    this.#readiness.resolve(ready);
+    this.#streams.connect(writer);
+    this.#streams.start();
+  }
+
+  /** Asks for PONG: that it is there, and how much memory it has taken. */
+  ping(): void {
+    this.#writer?.send(0, FrameType.PING, false, "", Buffer.alloc(8));
   }
 
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
@@ -199,7 +224,9 @@ export class FrameReplica implements Replica {
   #receiveControl(kind: number, meta: Buffer): void {
     if (kind === FrameType.READY) this.#becomeReady();
     else if (kind === FrameType.FAILED) this.#failed(meta);
-    else if (kind === FrameType.PONG) this.#endPing();
+    else if (kind === FrameType.PONG) this.#receivePong(meta);
+    // It is to end, and answers BUSY from now on: nothing is sent behind our own DRAIN.
+    else if (kind === FrameType.DRAIN) this.drain(this.#options.leaveGraceMs ?? 0);
     else if (kind === FrameType.HELLO) throw new ProtocolError("a second HELLO");
   }
 
@@ -250,6 +277,14 @@ export class FrameReplica implements Replica {
     if (this.#pingTimer !== undefined || this.#writer === undefined) return;
     this.#writer.send(0, FrameType.PING, false, "", Buffer.alloc(8));
     this.#pingTimer = this.#clock.setTimer(PING_TIMEOUT_MS, () => this.#endBy("held", sayHeld()));
+  }
+
+  #receivePong(meta: Buffer): void {
+    this.#pongAtMs = this.#clock.monotonicMs();
+    this.#endPing();
+    if (this.#options.onPeak === undefined) return;
+    const peakMiB = parseMeta(meta)["peakMiB"];
+    if (typeof peakMiB === "number" && peakMiB > 0 && peakMiB < 1e9) this.#options.onPeak(peakMiB);
   }
 
   #endPing(): void {

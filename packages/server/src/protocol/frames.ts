@@ -28,6 +28,15 @@ export const FrameType = {
   PONG: 13,
   DRAIN: 14,
   BUSY: 15,
+  // In pods alone, from here on.
+  CHALLENGE: 16,
+  PROOF: 17,
+  TOKEN: 18,
+  CLAIM: 19,
+  ANSWER: 20,
+  TAKEN: 21,
+  ARTIFACT: 22,
+  BUILD: 23,
 } as const;
 
 /** What breaks the frame format; the connection cannot go on. */
