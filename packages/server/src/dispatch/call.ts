@@ -1,5 +1,5 @@
 import { KsError } from "@kube-serverless/contracts";
-import type { CallHandle, CallHead, CallSink, ResponseHead } from "../instances/port.ts";
+import type { CallHandle, CallHead, CallSink, Replica, ResponseHead } from "../instances/port.ts";
 import type { CallTrace } from "../telemetry/call-trace.ts";
 import type { Slot } from "./slots.ts";
 
@@ -35,6 +35,14 @@ export interface CallKeeper {
   abandon(call: Call): void;
 }
 
+/** Where calls of one function are handed in: its dispatcher, or in a cluster the way to the gateway that owns it. */
+export interface CallEntrance extends CallKeeper {
+  /** A call is on its way: from zero, a replica is started before the body has come. */
+  warm(): void;
+  /** hot */
+  submit(call: Call): void;
+}
+
 /** One call on its way through the gateway: waits in the queue, runs in a slot, ends exactly once. */
 export class Call implements CallSink {
   readonly head: CallHead;
@@ -57,10 +65,13 @@ export class Call implements CallSink {
   refusal: KsError | undefined;
   /** Its spans, where calls are traced. */
   trace: CallTrace | undefined;
-  readonly #keeper: CallKeeper;
+  /** Another gateway gave it to a replica. */
+  reachedElsewhere = false;
+  /** Changes where another dispatcher takes it over. */
+  keeper: CallKeeper;
 
   constructor(keeper: CallKeeper, head: CallHead, body: readonly Buffer[], bodyBytes: number, receiver: CallReceiver, arrivedAtMs: number) {
-    this.#keeper = keeper;
+    this.keeper = keeper;
     this.head = head;
     this.body = body;
     this.bodyBytes = bodyBytes;
@@ -68,15 +79,25 @@ export class Call implements CallSink {
     this.times = { arrivedAtMs, sentAtMs: 0, cold: false, startMs: 0, loadMs: 0, revision: 0 };
   }
 
+  /** A replica was given it, so that its handler may have begun. */
+  get reached(): boolean {
+    return this.slot !== undefined || this.reachedElsewhere;
+  }
+
+  /** hot: there is a place for it. */
+  begin(replica: Replica): CallHandle {
+    return replica.call(this.head, this.body, this);
+  }
+
   onHead(head: ResponseHead, piece: Buffer, more: boolean): void {
     this.hasHead = true;
     this.durationMs = head.durationMs;
     this.status = head.status;
-    this.#keeper.noteHead(this);
+    this.keeper.noteHead(this);
     try {
       if (!this.abandoned) this.receiver.onHead(this, head, piece, more);
     } finally {
-      if (!more) this.#keeper.callEnded(this, undefined);
+      if (!more) this.keeper.callEnded(this, undefined);
     }
   }
 
@@ -85,7 +106,7 @@ export class Call implements CallSink {
       if (!this.abandoned) this.receiver.onData(this, piece, more);
       else if (more) this.handle?.credit(piece.length);
     } finally {
-      if (!more) this.#keeper.callEnded(this, undefined);
+      if (!more) this.keeper.callEnded(this, undefined);
     }
   }
 
@@ -93,7 +114,7 @@ export class Call implements CallSink {
     const durationMs = (error.details as { durationMs?: number } | undefined)?.durationMs;
     if (durationMs !== undefined) this.durationMs = durationMs;
     else if (error.code === "TIMEOUT" && !this.hasHead) this.durationMs = this.head.timeoutMs;
-    this.#keeper.callEnded(this, error);
+    this.keeper.callEnded(this, error);
     if (!this.abandoned) this.receiver.onFailed(this, error);
   }
 
@@ -104,7 +125,7 @@ export class Call implements CallSink {
   }
 
   onNotStarted(cause: KsError): void {
-    this.#keeper.callReturned(this, cause);
+    this.keeper.callReturned(this, cause);
   }
 
   /** What the function answers cannot be passed on: this counts instead of it. */
@@ -116,6 +137,6 @@ export class Call implements CallSink {
 
   /** The caller is gone: leaves the queue, or aborts the handler's signal. */
   abandon(): void {
-    this.#keeper.abandon(this);
+    this.keeper.abandon(this);
   }
 }

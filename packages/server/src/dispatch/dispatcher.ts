@@ -2,7 +2,7 @@ import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Dispensable, Replica } from "../instances/port.ts";
 import type { ScalingView } from "../scaling/history.ts";
-import type { Call, CallKeeper } from "./call.ts";
+import type { Call, CallEntrance } from "./call.ts";
 import { CallQueue, type QueueLimits } from "./call-queue.ts";
 import { refuseOverloaded, refuseWaited } from "./refusals.ts";
 import { type Demand, ReplicaSet, type ReplicaSetOptions, type ScaleBounds, type Served } from "./replica-set.ts";
@@ -20,7 +20,7 @@ export interface DispatcherOptions extends ReplicaSetOptions {
 }
 
 /** One function's calls: each gets a free place in its replicas, or one in the queue, or is told why not. */
-export class Dispatcher implements CallKeeper, Demand {
+export class Dispatcher implements CallEntrance, Demand {
   readonly #options: DispatcherOptions;
   readonly #clock: Clock;
   readonly #queue: CallQueue;
@@ -99,6 +99,14 @@ export class Dispatcher implements CallKeeper, Demand {
   /** Answers what waits for a place; what runs goes on. */
   rejectQueued(error: KsError): void {
     for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#reject(call, error);
+  }
+
+  /** Takes those that wait out of the queue, oldest first, for whoever owns the function from now on. */
+  takeQueued(wanted: (call: Call) => boolean): Call[] {
+    const waiting: Call[] = [];
+    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) waiting.push(call);
+    for (const call of waiting.filter((each) => !wanted(each)).reverse()) this.#queue.unshift(call);
+    return waiting.filter(wanted);
   }
 
   onPlaces(): void {
@@ -204,7 +212,7 @@ export class Dispatcher implements CallKeeper, Demand {
     this.#replicas.enter(slot);
     this.#replicas.noteLoad(nowMs);
     if (slot.replica.readyInfo === undefined) this.#early.add(call);
-    call.handle = slot.replica.call(call.head, call.body, call);
+    call.handle = call.begin(slot.replica);
   }
 
   #leaveSlot(call: Call): void {

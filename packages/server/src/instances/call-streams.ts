@@ -1,11 +1,11 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { FrameWriter } from "../protocol/frame-writer.ts";
-import { FrameType, MAX_BODY_BYTES, MAX_META_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameType, MAX_BODY_BYTES, MAX_META_BYTES, ProtocolError } from "../protocol/frames.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import type { CallHandle, CallHead, CallSink } from "./port.ts";
+import type { CallSink, ResponseHead } from "./port.ts";
 import { sayHeadTooLarge, sayTimedOut } from "./replica-errors.ts";
-import { parseErrorMeta, parseResponseMeta } from "./replica-meta.ts";
+import { parseAbortMeta, parseErrorMeta, parseResponseMeta } from "./replica-meta.ts";
 import { type CallControl, cutPieces, RunningCall } from "./running-call.ts";
 
 /** A caller that takes nothing of its stream for so long, or for the function's own time-out where that is longer, is cut off. */
@@ -19,20 +19,41 @@ export interface StreamEvents {
   onTimedOut(): void;
 }
 
+/** How what comes of a call is to be read. */
+export interface StreamDialect {
+  /** @throws ProtocolError */
+  parseHead(status: number, meta: Buffer): ResponseHead;
+  /** @throws ProtocolError */
+  parseError(meta: Buffer): KsError;
+  /** A response that has begun cannot be finished. @throws ProtocolError */
+  parseAbort(meta: Buffer): KsError;
+  /** The call was not begun. @throws ProtocolError */
+  parseBusy(meta: Buffer): KsError;
+}
+
+const REPLICA_DIALECT: StreamDialect = {
+  parseHead: parseResponseMeta,
+  parseError: parseErrorMeta,
+  parseAbort: parseAbortMeta,
+  parseBusy: () => new KsError("OVERLOADED"),
+};
+
 /** The calls on one connection, each a stream of frames. What the replica sends is hostile: a broken rule is a ProtocolError. */
-export class CallStreams implements CallControl {
+export class CallStreams<Sink extends CallSink = CallSink> implements CallControl {
   readonly #clock: Clock;
   readonly #events: StreamEvents;
-  readonly #calls = new Map<number, RunningCall>();
-  readonly #deadlines: DeadlineTimer<number, RunningCall>;
+  readonly #dialect: StreamDialect;
+  readonly #calls = new Map<number, RunningCall<Sink>>();
+  readonly #deadlines: DeadlineTimer<number, RunningCall<Sink>>;
   #writer: FrameWriter | undefined;
   /** What was asked for before there was a connection. */
   #early: (() => void)[] = [];
   #ready = false;
   #nextStream = 1;
 
-  constructor(clock: Clock, events: StreamEvents) {
+  constructor(clock: Clock, events: StreamEvents, dialect: StreamDialect = REPLICA_DIALECT) {
     this.#clock = clock;
+    this.#dialect = dialect;
     this.#events = events;
     this.#deadlines = new DeadlineTimer(clock, this.#calls, (stream, call) => this.#timeOut(stream, call));
   }
@@ -41,11 +62,10 @@ export class CallStreams implements CallControl {
     return this.#calls.size;
   }
 
-  /** hot */
-  open(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
+  /** hot: `meta` is that of the CALL. */
+  open(meta: string, timeoutMs: number, body: readonly Buffer[], sink: Sink): RunningCall<Sink> {
     const stream = this.#nextStream++;
-    const call = new RunningCall(this, stream, sink, head.timeoutMs);
-    const meta = JSON.stringify(head);
+    const call = new RunningCall(this, stream, sink, timeoutMs);
     // A UTF-16 unit takes at most 3 bytes of UTF-8, so the exact size is seldom needed.
     if (meta.length * 3 > MAX_META_BYTES && Buffer.byteLength(meta) > MAX_META_BYTES) {
       sink.onError(sayHeadTooLarge(Buffer.byteLength(meta)));
@@ -77,12 +97,27 @@ export class CallStreams implements CallControl {
 
   /** Ends every call with this error; those that never began may go to another replica. */
   settleAll(error: KsError, mayHaveStarted: boolean): void {
-    const calls = [...this.#calls.values()];
-    this.#calls.clear();
-    for (const call of calls) {
-      if (mayHaveStarted) call.sink.onError(error);
-      else call.sink.onNotStarted(error);
+    for (const sink of this.takeAll()) {
+      if (mayHaveStarted) sink.onError(error);
+      else sink.onNotStarted(error);
     }
+  }
+
+  /** Who waits for the calls, of which nothing more is heard here. */
+  takeAll(): Sink[] {
+    const sinks = [...this.#calls.values()].map(({ sink }) => sink);
+    this.#calls.clear();
+    return sinks;
+  }
+
+  /** Who waits for a call; undefined when it has ended. */
+  sinkOf(stream: number): Sink | undefined {
+    return this.#calls.get(stream)?.sink;
+  }
+
+  /** Nothing more is wanted of a call; `meta` says why. What still comes of it is passed over. */
+  giveUp(stream: number, meta: string): void {
+    if (this.#calls.delete(stream)) this.#writer?.send(stream, FrameType.CANCEL, false, meta, undefined);
   }
 
   cancelCall(stream: number): void {
@@ -109,7 +144,7 @@ export class CallStreams implements CallControl {
     const call = this.#find(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} has a second head`);
-    const head = parseResponseMeta(status, meta);
+    const head = this.#dialect.parseHead(status, meta);
     call.hasHead = true;
     if (more) this.#noteProgress(call);
     else this.#forget(stream);
@@ -131,7 +166,7 @@ export class CallStreams implements CallControl {
   /** Any other frame of a call's stream. */
   receiveOther(stream: number, kind: number, meta: Buffer, body: Buffer): void {
     if (kind === FrameType.ERROR) this.#receiveError(stream, meta);
-    else if (kind === FrameType.BUSY) this.#receiveBusy(stream);
+    else if (kind === FrameType.BUSY) this.#receiveBusy(stream, meta);
     else if (kind === FrameType.CREDIT) this.#receiveCredit(stream, body);
     else if (kind === FrameType.ABORT) this.#receiveAbort(stream, meta);
   }
@@ -141,7 +176,7 @@ export class CallStreams implements CallControl {
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} has an ERROR after its head`);
     this.#forget(stream);
-    call.sink.onError(parseErrorMeta(meta));
+    call.sink.onError(this.#dialect.parseError(meta));
   }
 
   #receiveAbort(stream: number, meta: Buffer): void {
@@ -149,17 +184,16 @@ export class CallStreams implements CallControl {
     if (call === undefined) return;
     if (!call.hasHead) throw new ProtocolError(`stream ${stream} has an ABORT before its head`);
     this.#forget(stream);
-    const message = parseMeta(meta)["message"];
-    call.sink.onError(new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${String(message)}` }));
+    call.sink.onError(this.#dialect.parseAbort(meta));
   }
 
   /** Also before READY: a replica that leaves says so while its code is loading. */
-  #receiveBusy(stream: number): void {
+  #receiveBusy(stream: number, meta: Buffer): void {
     const call = this.#calls.get(stream) ?? this.#find(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} is BUSY after its head`);
     this.#forget(stream);
-    call.sink.onNotStarted(new KsError("OVERLOADED"));
+    call.sink.onNotStarted(this.#dialect.parseBusy(meta));
   }
 
   #receiveCredit(stream: number, body: Buffer): void {
@@ -171,7 +205,7 @@ export class CallStreams implements CallControl {
   }
 
   /** Undefined for a call that was given up here, such as one that timed out, while the replica still answers it. */
-  #find(stream: number): RunningCall | undefined {
+  #find(stream: number): RunningCall<Sink> | undefined {
     const call = this.#calls.get(stream);
     if (call === undefined) {
       if (stream > 0 && stream < this.#nextStream) return undefined;
@@ -186,7 +220,7 @@ export class CallStreams implements CallControl {
     if (this.#calls.size === 0) this.#events.onIdle();
   }
 
-  #sendCall(stream: number, call: RunningCall, meta: string, body: readonly Buffer[]): void {
+  #sendCall(stream: number, call: RunningCall<Sink>, meta: string, body: readonly Buffer[]): void {
     // What came before the connection may have ended already.
     if (this.#calls.get(stream) !== call) return;
     const pieces = cutPieces(body);
@@ -199,7 +233,7 @@ export class CallStreams implements CallControl {
     if (this.#ready) this.#startDeadline(call);
   }
 
-  #sendPieces(stream: number, call: RunningCall): void {
+  #sendPieces(stream: number, call: RunningCall<Sink>): void {
     for (let piece = call.unsent[0]; piece !== undefined && call.sendCredit >= piece.length; piece = call.unsent[0]) {
       call.unsent.shift();
       call.sendCredit -= piece.length;
@@ -207,7 +241,7 @@ export class CallStreams implements CallControl {
     }
   }
 
-  #startDeadline(call: RunningCall): void {
+  #startDeadline(call: RunningCall<Sink>): void {
     call.started = true;
     const nowMs = this.#clock.monotonicMs();
     call.deadlineMs = nowMs + call.timeoutMs;
@@ -215,7 +249,7 @@ export class CallStreams implements CallControl {
   }
 
   /** A stream's pause begins anew with each piece that comes, and with each that the caller has taken. */
-  #noteProgress(call: RunningCall): void {
+  #noteProgress(call: RunningCall<Sink>): void {
     const nowMs = this.#clock.monotonicMs();
     call.progressAtMs = nowMs;
     call.deadlineMs = nowMs + call.timeoutMs;
@@ -223,7 +257,7 @@ export class CallStreams implements CallControl {
   }
 
   /** The function may not send on before its caller has taken something: a slow caller is not the function's fault. */
-  #awaitCaller(call: RunningCall): void {
+  #awaitCaller(call: RunningCall<Sink>): void {
     const nowMs = this.#clock.monotonicMs();
     const stallsAtMs = call.progressAtMs + Math.max(call.timeoutMs, STALL_TIMEOUT_MS);
     call.stalled = nowMs + 1 >= stallsAtMs;
@@ -232,7 +266,7 @@ export class CallStreams implements CallControl {
     if (call.stalled) call.sink.onStalled();
   }
 
-  #timeOut(stream: number, call: RunningCall): void {
+  #timeOut(stream: number, call: RunningCall<Sink>): void {
     if (call.hasHead && call.receiveCredit < MAX_BODY_BYTES && !call.stalled) return this.#awaitCaller(call);
     this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
     this.#calls.delete(stream);

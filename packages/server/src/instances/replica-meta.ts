@@ -7,7 +7,11 @@ const NO_HEADERS: readonly string[] = [];
 
 /** `meta` of a response head. @throws ProtocolError */
 export function parseResponseMeta(status: number, meta: Buffer): ResponseHead {
-  const { kind, headers, durationMs } = parseMeta(meta);
+  return readResponseHead(status, parseMeta(meta));
+}
+
+/** The same of fields that are parsed already. @throws ProtocolError */
+export function readResponseHead(status: number, { kind, headers, durationMs }: Record<string, unknown>): ResponseHead {
   if (kind !== "json" && kind !== "text" && kind !== "binary" && kind !== "none") throw new ProtocolError("a head without a body kind");
   return { status, kind: kind satisfies BodyKind, headers: parseHeaderList(headers), durationMs: parseDuration(durationMs) };
 }
@@ -39,6 +43,12 @@ export function parseErrorMeta(meta: Buffer): KsError {
   const details: Record<string, unknown> = { type, durationMs: parseDuration(fields["durationMs"]) };
   if (typeof stack === "string") details["stack"] = stack.slice(0, MAX_TEXT);
   return new KsError("FUNCTION_ERROR", { message: `Internal server error: ${message}`, details });
+}
+
+/** `meta` of ABORT: a response that has begun cannot be finished. */
+export function parseAbortMeta(meta: Buffer): KsError {
+  const message = String(parseMeta(meta)["message"]);
+  return new KsError("FUNCTION_ERROR", { message: `Internal server error: the response stream failed: ${message}` });
 }
 
 /** `meta` of FAILED: the code could not be loaded. */

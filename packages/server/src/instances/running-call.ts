@@ -8,8 +8,9 @@ export interface CallControl {
 }
 
 /** One stream of a replica's connection. */
-export class RunningCall implements CallHandle {
-  readonly sink: CallSink;
+export class RunningCall<Sink extends CallSink = CallSink> implements CallHandle {
+  readonly sink: Sink;
+  readonly stream: number;
   readonly timeoutMs: number;
   /** On the monotonic clock; none before READY. */
   deadlineMs = Number.POSITIVE_INFINITY;
@@ -24,22 +25,21 @@ export class RunningCall implements CallHandle {
   progressAtMs = 0;
   /** Its caller was cut off, as it took nothing. */
   stalled = false;
-  readonly #stream: number;
   readonly #control: CallControl;
 
-  constructor(control: CallControl, stream: number, sink: CallSink, timeoutMs: number) {
+  constructor(control: CallControl, stream: number, sink: Sink, timeoutMs: number) {
     this.#control = control;
-    this.#stream = stream;
+    this.stream = stream;
     this.sink = sink;
     this.timeoutMs = timeoutMs;
   }
 
   cancel(): void {
-    this.#control.cancelCall(this.#stream);
+    this.#control.cancelCall(this.stream);
   }
 
   credit(bytes: number): void {
-    this.#control.creditCall(this.#stream, bytes);
+    this.#control.creditCall(this.stream, bytes);
   }
 }
 

@@ -55,7 +55,7 @@ export class TriggerInvoker {
       call.trace = trace;
       const leave = (): void => {
         call.abandon();
-        settle(refused(new KsError("CLIENT_CLOSED"), call.slot !== undefined));
+        settle(refused(new KsError("CLIENT_CLOSED"), call.reached));
       };
       signal?.addEventListener("abort", leave, { once: true });
       dispatcher.submit(call);
@@ -80,7 +80,7 @@ class Collector implements CallReceiver {
   }
 
   onFailed(call: Call, error: KsError): void {
-    this.#resolve(refused(error, call.slot !== undefined && error.code !== "INVALID_REQUEST"));
+    this.#resolve(refused(error, call.reached && error.code !== "INVALID_REQUEST"));
   }
 }
 
