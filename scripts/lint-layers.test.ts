@@ -40,6 +40,8 @@ const probes: [path: string, line: string, message: string | undefined][] = [
   ["packages/server/src/functions/d.ts", 'import "../kubernetes/api-client.ts";', "Drivers are named in main.ts"],
   ["packages/server/src/kubernetes/a.ts", 'import "../functions/port.ts";', "Ports and what serves them"],
   ["packages/server/src/store/kubernetes/a.ts", 'import "../../kubernetes/api-client.ts";', undefined],
+  ["packages/server/src/peers/a.ts", 'import "../dispatch/call.ts";', undefined],
+  ["packages/server/src/peers/b.ts", 'import "../kubernetes/reflector.ts";', "Drivers are named in main.ts"],
   ["packages/server/src/platform/a.ts", 'import "../store/sqlite/client.ts";', undefined],
   ["packages/server/src/platform/b.ts", "console.log(process.env);", "The environment is read in main.ts"],
   ["packages/server/src/main.ts", 'import "./platform/standalone.ts"; console.log(process.env, process.argv);', undefined],

@@ -59,7 +59,7 @@ export function ownPauseMs(lastLookMs: number, nowMs: number): number {
 export class Membership {
   readonly #selfId: string;
   #selfState: GatewayState = "starting";
-  readonly #records = new Map<string, PeerRecord>();
+  readonly #records = new Map<string, MutableRecord>();
   #view: View = { epoch: 0, members: [] };
   #lastLookMs: number;
 
@@ -84,21 +84,32 @@ export class Membership {
     return this.#records.get(id);
   }
 
-  /** Something came from it. */
+  /** hot: something came from it. */
   noteHeard(id: string, nowMs: number): void {
     const record = this.#records.get(id);
-    if (record !== undefined) this.#records.set(id, { ...record, heardAtMs: Math.max(record.heardAtMs, nowMs) });
+    if (record !== undefined && nowMs > record.heardAtMs) record.heardAtMs = nowMs;
   }
 
   /** It told how it is. */
   noteState(id: string, state: GatewayState, nowMs: number): void {
-    if (id !== this.#selfId) this.#records.set(id, { id, state, heardAtMs: nowMs });
+    const record = this.#records.get(id);
+    if (record === undefined) this.#records.set(id, { id, state, heardAtMs: nowMs });
+    else {
+      record.state = state;
+      record.heardAtMs = nowMs;
+    }
+  }
+
+  /** That it drains was heard on another way than its own connection. */
+  noteDraining(id: string): void {
+    const record = this.#records.get(id);
+    if (record !== undefined) record.state = "draining";
   }
 
   /** Nobody listens there any more: no need to wait for its silence. */
   noteGone(id: string): void {
     const record = this.#records.get(id);
-    if (record !== undefined) this.#records.set(id, { ...record, heardAtMs: Number.NEGATIVE_INFINITY });
+    if (record !== undefined) record.heardAtMs = Number.NEGATIVE_INFINITY;
   }
 
   /** It is no candidate any more. */
@@ -106,15 +117,18 @@ export class Membership {
     this.#records.delete(id);
   }
 
-  /** True while it was heard lately enough to be given something new. */
+  /** Infinity for whom nothing was heard of. */
+  silentForMs(id: string, nowMs: number): number {
+    return nowMs - (this.#records.get(id)?.heardAtMs ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** hot: true while it was heard lately enough to be given something new. */
   isTrusted(id: string, nowMs: number): boolean {
-    const record = this.#records.get(id);
-    return record !== undefined && record.heardAtMs + DOUBTED_AFTER_MS > nowMs;
+    return this.silentForMs(id, nowMs) < DOUBTED_AFTER_MS;
   }
 
   isHeard(id: string, nowMs: number): boolean {
-    const record = this.#records.get(id);
-    return record !== undefined && record.heardAtMs + SILENT_AFTER_MS > nowMs;
+    return this.silentForMs(id, nowMs) < SILENT_AFTER_MS;
   }
 
   /**
@@ -125,18 +139,14 @@ export class Membership {
     const pauseMs = ownPauseMs(this.#lastLookMs, nowMs);
     this.#lastLookMs = nowMs;
     // Whoever stood still blames nobody for what it could not hear meanwhile.
-    if (pauseMs > 0) this.#forgive(pauseMs, nowMs);
+    if (pauseMs > 0) for (const record of this.#records.values()) record.heardAtMs = Math.min(nowMs, record.heardAtMs + pauseMs);
     const { members } = decideMembers({ id: this.#selfId, state: this.#selfState }, this.#records.values(), nowMs);
     if (!isSame(members, this.#view.members)) this.#view = { epoch: this.#view.epoch + 1, members };
     return this.#view;
   }
-
-  #forgive(pauseMs: number, nowMs: number): void {
-    for (const record of this.#records.values()) {
-      this.#records.set(record.id, { ...record, heardAtMs: Math.min(nowMs, record.heardAtMs + pauseMs) });
-    }
-  }
 }
+
+type MutableRecord = { -readonly [Key in keyof PeerRecord]: PeerRecord[Key] };
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((id, index) => id === b[index]);

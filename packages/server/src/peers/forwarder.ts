@@ -1,0 +1,194 @@
+import { KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import type { Call, CallEntrance } from "../dispatch/call.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import { Forward, type ForwardKeeper, namesAnother } from "./forward.ts";
+import type { PeerLink } from "./link.ts";
+import type { Ownership } from "./ownership.ts";
+import { hashText } from "./rendezvous.ts";
+import { GivenBackError, sayNoOwner } from "./remote-errors.ts";
+
+/** So often a call is given back before it fails. */
+const MAX_RETURNS = 4;
+/** A call waits so long for an owner that can be reached: longer than it takes to leave a lost one out. */
+const PARK_LIMIT_MS = 10_000;
+const MAX_PARKED = 10_000;
+
+export interface ForwarderOptions {
+  clock: Clock;
+  selfId: string;
+  ownership: Ownership;
+  /** The connection to a gateway; undefined while nothing new should go there. */
+  linkTo(id: string): PeerLink | undefined;
+  /** A call that another gateway ran has ended here; metrics are counted where it ran. */
+  onForwardEnded(call: Call, error: KsError | undefined): void;
+}
+
+/** What a function has in memory, whoever owns it. */
+export interface LocalFunction {
+  dispatcher(): Dispatcher;
+}
+
+/** Sends calls to the gateways that own their functions, and once more elsewhere where they had not begun. */
+export class Forwarder implements ForwardKeeper {
+  readonly #options: ForwarderOptions;
+  /** Calls whose owner cannot be reached now. */
+  readonly #parked = new Set<Forward>();
+  /** Calls that wait for a place over there, by what may be moved elsewhere. */
+  readonly #waiting = new Set<Forward>();
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+    options.ownership.onChanged(() => this.#followOwners());
+  }
+
+  get parked(): number {
+    return this.#parked.size;
+  }
+
+  /** Where the gateway hands in calls of a function. */
+  entrance(uid: string, local: LocalFunction): CallEntrance {
+    return new FunctionEntrance(uid, local, this, this.#options);
+  }
+
+  /** hot */
+  send(forward: Forward, owner: string): void {
+    const link = this.#options.linkTo(owner);
+    if (link === undefined || !forward.sendTo(link)) this.#park(forward);
+  }
+
+  returned(forward: Forward, cause: KsError, asked: string | undefined): void {
+    const { call } = forward;
+    if (call.ended) return;
+    if (++call.returns > MAX_RETURNS) return failCall(call, cause);
+    if (forward.target === undefined && namesAnother(cause, asked)) {
+      forward.target = cause.why.owner;
+      this.#resubmit(forward);
+    } else {
+      forward.target = undefined;
+      // Whoever gave it back without naming another is asked again a moment later.
+      this.#park(forward);
+    }
+  }
+
+  noteWaiting(forward: Forward, waits: boolean): void {
+    if (waits) this.#waiting.add(forward);
+    else this.#waiting.delete(forward);
+  }
+
+  unpark(forward: Forward): void {
+    this.#parked.delete(forward);
+  }
+
+  /** Tries again what waits for its owner; to be called when one can be reached, and from time to time. */
+  retry(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const forward of [...this.#parked]) {
+      this.#parked.delete(forward);
+      if (nowMs - forward.parkedAtMs > PARK_LIMIT_MS) failCall(forward.call, sayNoOwner());
+      else this.#resubmit(forward);
+    }
+  }
+
+  end(call: Call, error: KsError | undefined): void {
+    if (call.ended) return;
+    call.ended = true;
+    this.#options.onForwardEnded(call, error);
+  }
+
+  #resubmit(forward: Forward): void {
+    const { call } = forward;
+    if (!call.ended) (call.keeper as FunctionEntrance).route(forward);
+  }
+
+  #park(forward: Forward): void {
+    if (this.#parked.size >= MAX_PARKED) return failCall(forward.call, sayNoOwner());
+    if (forward.parkedAtMs === 0) forward.parkedAtMs = this.#options.clock.monotonicMs();
+    this.#parked.add(forward);
+  }
+
+  /** What has not begun goes where it belongs now. */
+  #followOwners(): void {
+    for (const forward of [...this.#waiting]) {
+      if (forward.link?.peer.id === this.#options.ownership.ownerOf(forward.uid)) continue;
+      forward.recall();
+      forward.target = undefined;
+      this.#resubmit(forward);
+    }
+    this.retry();
+  }
+}
+
+function failCall(call: Call, cause: KsError): void {
+  const isUnknown = cause instanceof GivenBackError && cause.why.reason === "unknown";
+  call.onError(isUnknown ? new KsError("FUNCTION_NOT_FOUND") : cause);
+}
+
+/** Where calls of one function are handed in: to its own dispatcher where this gateway owns it, else to the owner's. */
+class FunctionEntrance implements CallEntrance {
+  readonly #uid: string;
+  readonly #hash: number;
+  readonly #local: LocalFunction;
+  readonly #forwarder: Forwarder;
+  readonly #options: ForwarderOptions;
+
+  constructor(uid: string, local: LocalFunction, forwarder: Forwarder, options: ForwarderOptions) {
+    this.#uid = uid;
+    this.#hash = hashText(uid);
+    this.#local = local;
+    this.#forwarder = forwarder;
+    this.#options = options;
+  }
+
+  warm(): void {
+    const owner = this.#owner();
+    if (owner === this.#options.selfId) this.#local.dispatcher().warm();
+    else this.#options.linkTo(owner)?.warm(this.#uid);
+  }
+
+  /** hot */
+  submit(call: Call): void {
+    if (this.#owner() === this.#options.selfId) return this.#keep(call);
+    call.keeper = this;
+    const forward = new Forward(this.#uid, call, this.#forwarder);
+    call.handle = forward;
+    this.route(forward);
+  }
+
+  /** Sends a call to whoever is to get it now, which may be this gateway. */
+  route(forward: Forward): void {
+    const target = forward.target ?? this.#owner();
+    if (target === this.#options.selfId) this.#keep(forward.call);
+    else this.#forwarder.send(forward, target);
+  }
+
+  noteHead(): void {
+    // The owner has said how it was.
+  }
+
+  callEnded(call: Call, error: KsError | undefined): void {
+    this.#forwarder.end(call, call.refusal ?? error);
+  }
+
+  callReturned(call: Call, cause: KsError): void {
+    failCall(call, cause);
+  }
+
+  abandon(call: Call): void {
+    if (call.ended || call.abandoned) return;
+    call.abandoned = true;
+    call.handle?.cancel();
+    this.#forwarder.end(call, call.refusal ?? new KsError("CLIENT_CLOSED"));
+  }
+
+  #keep(call: Call): void {
+    const dispatcher = this.#local.dispatcher();
+    call.keeper = dispatcher;
+    call.handle = undefined;
+    dispatcher.submit(call);
+  }
+
+  #owner(): string {
+    return this.#options.ownership.ownerOfHash(this.#hash);
+  }
+}
