@@ -1,9 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { buildOpenApiDocument } from "@kube-serverless/contracts";
+import { buildCustomResourceDefinitions, buildOpenApiDocument } from "@kube-serverless/contracts";
 import { renderApiReference } from "./reference/api-reference.ts";
 import { renderConfigurationReference } from "./reference/configuration-reference.ts";
 import { renderErrorReference } from "./reference/error-reference.ts";
+import { renderYaml } from "./reference/yaml.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -15,6 +16,10 @@ export function renderGenerated(): Map<string, string> {
     [join(root, "docs/reference/api.md"), renderApiReference(openApi)],
     [join(root, "docs/reference/configuration.md"), renderConfigurationReference()],
     [join(root, "docs/reference/errors.md"), renderErrorReference()],
+    ...[...buildCustomResourceDefinitions()].map(([file, definition]): [string, string] => [
+      join(root, "generated/crds", file),
+      renderYaml(definition),
+    ]),
   ]);
 }
 

@@ -2,6 +2,8 @@ export { ApiKeyView, CreateApiKey, CreatedApiKey, DEFAULT_OVERLAP_SECONDS, MAX_O
 export { FunctionMetrics, LogEntry } from "./call.ts";
 export type { TriggerInfo } from "./call.ts";
 export type { Caller, CallerKind } from "./caller.ts";
+export { API_VERSION, buildCustomResourceDefinitions, CODE_LABEL, GROUP } from "./crd/crd.ts";
+export type { CustomResourceDefinition } from "./crd/crd.ts";
 export { buildErrorBody, ERRORS, KsError } from "./error.ts";
 export type { ErrorBody, ErrorCode, KsErrorOptions } from "./error.ts";
 export { defaultConcurrency, FunctionSpec, MAX_CODE_BYTES } from "./function.ts";

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { buildCustomResourceDefinitions } from "../../../packages/contracts/src/index.ts";
 import { ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
 import type { ClusterConnection } from "../../../packages/server/src/kubernetes/connection.ts";
 import type { TestApiServer } from "../../cluster/api-server.ts";
@@ -13,3 +14,11 @@ export function adminClient(server: TestApiServer, url?: string): ApiClient {
 }
 
 export const quietLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** The custom resources, ready to be used. */
+export async function installDefinitions(server: TestApiServer): Promise<void> {
+  const definitions = [...buildCustomResourceDefinitions().values()];
+  await server.apply(definitions);
+  const names = definitions.map(({ metadata }) => `crd/${metadata.name}`);
+  await server.kubectl(["wait", "--for=condition=Established", "--timeout=30s", ...names]);
+}
