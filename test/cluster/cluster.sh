@@ -13,6 +13,7 @@
 #   cluster.sh kubectl ARGS...           kubectl against it
 #   cluster.sh run COMMAND...            run a command inside its network namespace
 #   cluster.sh load-image FILE.tar       import an OCI image archive
+#   cluster.sh has-image NAME            whether every node has it
 #   cluster.sh image NAME DIR 'CMD JSON' make an image of a root folder and import it (NAME with its host, docker.io/library/x:1)
 set -euo pipefail
 
@@ -332,6 +333,7 @@ case $command in
   kubectl) kubectl_ "$@" ;;
   run) inside "$@" ;;
   load-image) for n in $(nodes); do ctr_ "$n" images import "$@"; done ;;
+  has-image) for n in $(nodes); do [[ -n $(ctr_ "$n" images ls -q name=="$1") ]] || exit 1; done ;;
   status) for f in "$state"/pid/*; do printf '%-20s %s\n' "${f##*/}" "$(ps -o pid= -o rss= -o etime= -p "$(<"$f")" || echo stopped)"; done ;;
-  *) sed -n '2,16p' "${BASH_SOURCE[0]}" && exit 2 ;;
+  *) sed -n '2,17p' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

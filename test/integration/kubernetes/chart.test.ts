@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { HTTPRoute } from "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/HTTPRoute";
+import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
+import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
+import { chartFolder, helm, helmMissing, type Manifest, parseManifests, renderChart } from "../../cluster/helm.ts";
+import { projectFolder } from "../../support/server.ts";
+
+const EVERYTHING = [
+  "--set=server.autoscaling.enabled=true,ingress.enabled=true,ingress.hosts[0].host=functions.example.com",
+  "--set=httpRoute.enabled=true,httpRoute.parentRefs[0].name=gateway,serviceMonitor.enabled=true",
+  "--set=rabbitmq.urlSecret.name=broker,image.pullSecrets[0]=registry,pools.networks={outbound,none},pools.memoryClasses={128,256}",
+  "--set=replicas.runtimeClassName=gvisor,replicas.hostUsers=false,server.nodeSelector.disk=fast,service.type=LoadBalancer",
+];
+
+function find(manifests: readonly Manifest[], kind: string, name = "kube-serverless"): Manifest {
+  const found = manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+  assert.ok(found, `there is no ${kind} ${name}`);
+  return found;
+}
+
+const missing = helmMissing();
+
+describe("the chart", { skip: missing ?? false }, () => {
+  test("is well-formed and has the version of the project", async () => {
+    await helm(["lint", "--strict", chartFolder]);
+    const [chart] = parseManifests(readFileSync(join(chartFolder, "Chart.yaml"), "utf8"));
+    const { version } = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as { version: string };
+    assert.equal(chart?.["version"], version);
+    assert.equal(chart?.["appVersion"], version);
+  });
+
+  test("refuses values that it does not know, and namespaces that coincide", async () => {
+    await assert.rejects(renderChart("--set=server.replica=3"), /replica/);
+    await assert.rejects(renderChart("--set=pools.networks={host}"), /networks/);
+    await assert.rejects(renderChart("--set=functions.namespace=kube-serverless-system"), /two namespaces/);
+  });
+
+  test("never says how many pods wait, as an upgrade would set the leader's number back", async () => {
+    const pools = (await renderChart()).filter(({ kind, metadata }) => kind === "Deployment" && metadata.name.startsWith("pool-"));
+    assert.ok(pools.length >= 3);
+    for (const pool of pools) assert.equal("replicas" in pool["spec"], false, pool.metadata.name);
+  });
+
+  test("has a pool for each runtime, memory class and network", async () => {
+    const manifests = await renderChart(...EVERYTHING);
+    for (const runtime of ["nodejs18", "python39", "go119"]) {
+      for (const memory of [128, 256]) {
+        for (const network of ["outbound", "none"]) {
+          const { spec } = find(manifests, "Deployment", `pool-${runtime}-${memory}-${network}`);
+          const [container] = spec.template.spec.containers;
+          assert.equal(container.resources.limits.memory, `${memory}Mi`);
+          assert.equal(spec.template.metadata.labels["kube-serverless.io/network"], network);
+        }
+      }
+    }
+  });
+
+  test("gives no pod of a function a token, and selects them for NetworkPolicies by labels that a claim leaves alone", async () => {
+    const manifests = await renderChart();
+    for (const { metadata, spec } of manifests.filter(({ metadata: { name } }) => name.startsWith("pool-"))) {
+      assert.equal(spec.template.spec.automountServiceAccountToken, false, metadata.name);
+      assert.equal(spec.template.spec.enableServiceLinks, false, metadata.name);
+    }
+    const policies = manifests.filter(({ kind }) => kind === "NetworkPolicy");
+    assert.equal(policies.length, 3);
+    for (const policy of policies) assert.doesNotMatch(JSON.stringify(policy["spec"].podSelector), /kube-serverless.io\/pool/);
+  });
+
+  test("asks for no right outside of its two namespaces, and never for all verbs", async () => {
+    const manifests = await renderChart();
+    assert.deepEqual(
+      manifests.filter(({ kind }) => kind.startsWith("ClusterRole")),
+      [],
+    );
+    for (const role of manifests.filter(({ kind }) => kind === "Role")) {
+      for (const rule of role["rules"]) assert.ok(!rule.verbs.includes("*"), JSON.stringify(rule));
+    }
+  });
+
+  test("leaves the number of gateways to an autoscaler where there is one", async () => {
+    assert.equal(find(await renderChart(), "Deployment")["spec"].replicas, 2);
+    assert.equal("replicas" in find(await renderChart(...EVERYTHING), "Deployment")["spec"], false);
+  });
+
+  test("lets calls end: what gateways have after their Services forgot them is what functions may take", async () => {
+    const { spec } = find(await renderChart("--set=server.gracePeriodSeconds=70"), "Deployment");
+    const { terminationGracePeriodSeconds, containers } = spec.template.spec;
+    assert.equal(terminationGracePeriodSeconds, 70);
+    assert.equal(containers[0].lifecycle.preStop.sleep.seconds, 5);
+    assert.ok(containers[0].args.includes("--shutdown-timeout=65s"));
+  });
+
+  test("has an HTTPRoute and a ServiceMonitor that their schemas allow", async () => {
+    const manifests = await renderChart(...EVERYTHING);
+    const route = find(manifests, "HTTPRoute");
+    new HTTPRoute(route as unknown as ConstructorParameters<typeof HTTPRoute>[0]).validate();
+    assert.deepEqual(Object.keys(route["spec"]).sort(), ["parentRefs", "rules"]);
+    const monitor = find(manifests, "ServiceMonitor");
+    new ServiceMonitor(monitor as unknown as ConstructorParameters<typeof ServiceMonitor>[0]).validate();
+    const metrics = find(manifests, "Service", "kube-serverless-metrics");
+    const { selector, endpoints } = monitor["spec"];
+    for (const [label, value] of Object.entries(selector.matchLabels)) assert.equal(metrics.metadata.labels?.[label], value);
+    assert.equal(endpoints[0].port, metrics["spec"].ports[0].name);
+  });
+});
+
+describe("the API server", { skip: missing ?? apiServerMissing() ?? false }, () => {
+  let server: TestApiServer;
+  before(async () => {
+    server = await TestApiServer.start();
+    for (const namespace of ["kube-serverless-system", "kube-serverless"]) {
+      await server.createNamespace(namespace, { "pod-security.kubernetes.io/enforce": "restricted" });
+    }
+  });
+  after(() => server.dispose());
+
+  test("takes every object of the chart, with every field", async () => {
+    const known = (manifest: Manifest): boolean => manifest.kind !== "HTTPRoute" && manifest.kind !== "ServiceMonitor";
+    for (const args of [[], EVERYTHING]) {
+      await server.apply((await renderChart(...args)).filter(known), "--validate=strict", "--dry-run=server");
+    }
+  });
+
+  test("takes every pod of it where Pod Security is restricted, and none that asks for more", async () => {
+    const manifests = await renderChart();
+    await server.apply(manifests.filter(({ kind }) => kind === "ServiceAccount"));
+    const pods = manifests.filter(({ spec }) => spec?.template !== undefined).map(toPod);
+    assert.ok(pods.length >= 5);
+    await server.apply(pods, "--dry-run=server");
+    const [pod] = structuredClone(pods);
+    pod!["spec"].containers[0].securityContext.allowPrivilegeEscalation = true;
+    await assert.rejects(server.apply([pod!], "--dry-run=server"), /violates PodSecurity "restricted/);
+  });
+});
+
+/** The pod that a Deployment or a Job would make. */
+function toPod({ metadata, spec }: Manifest): Manifest {
+  const { template } = spec;
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { ...template.metadata, name: metadata.name, namespace: metadata.namespace },
+    spec: template.spec,
+  };
+}
