@@ -23,6 +23,9 @@ export interface RabbitMq {
   readonly port: number;
   /** SIGKILL: as if the machine had lost power, but for the disk. */
   kill(): Promise<void>;
+  /** SIGSTOP, until `thaw`: as a machine without a processor, or a disk that hangs. */
+  freeze(): void;
+  thaw(): void;
   /** SIGTERM, and waits for the end. */
   shutDown(): Promise<void>;
   /** Starts it again on the same port and data. */
@@ -92,6 +95,8 @@ async function launch(): Promise<RabbitMq> {
     port,
     start,
     kill: () => endProcess(server, "SIGKILL"),
+    freeze: () => void server?.kill("SIGSTOP"),
+    thaw: () => void server?.kill("SIGCONT"),
     shutDown: () => endProcess(server, "SIGTERM"),
     async control(...args) {
       await promisify(execFile)("/usr/lib/rabbitmq/bin/rabbitmqctl", ["--node", nodeName, ...args], { env });

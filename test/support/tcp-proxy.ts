@@ -16,6 +16,8 @@ export class TcpProxy {
   readonly #swallowed = new Set<Direction>();
   readonly #targetPort: number;
   #refusing = false;
+  #tearing = false;
+  #delayMs = 0;
 
   private constructor(listener: Server, targetPort: number) {
     this.#listener = listener;
@@ -56,9 +58,21 @@ export class TcpProxy {
     this.reset();
   }
 
-  /** New connections work again; those that swallowed bytes cannot be healed, so they are reset. */
+  /** The next bytes of each connection come through by half, and then it is reset. */
+  tear(): void {
+    this.#tearing = true;
+  }
+
+  /** From now on all bytes are so late, in their order. */
+  delay(delayMs: number): void {
+    this.#delayMs = delayMs;
+  }
+
+  /** New connections work again, and at once; those that swallowed bytes cannot be healed, so they are reset. */
   heal(): void {
     this.#refusing = false;
+    this.#tearing = false;
+    this.#delayMs = 0;
     if (this.#swallowed.size > 0) this.reset();
     this.#swallowed.clear();
   }
@@ -92,9 +106,23 @@ export class TcpProxy {
     pair.server.destroy();
   }
 
+  #tearNow(to: Socket, bytes: Buffer): void {
+    this.#tearing = false;
+    to.write(bytes.subarray(0, bytes.length >> 1), () => this.reset());
+  }
+
   #relay(from: Socket, to: Socket, direction: Direction): void {
-    from.on("data", (bytes) => {
+    let lastAtMs = 0;
+    const pass = (bytes: Buffer): void => {
       if (!this.#swallowed.has(direction) && to.writable) to.write(bytes);
+    };
+    from.on("data", (bytes) => {
+      if (this.#tearing) return this.#tearNow(to, bytes);
+      // What comes after what is late is late, too, or it would overtake it.
+      lastAtMs = Math.max(lastAtMs, performance.now() + this.#delayMs);
+      const waitMs = lastAtMs - performance.now();
+      if (waitMs <= 0) pass(bytes);
+      else setTimeout(pass, waitMs, bytes);
     });
   }
 }

@@ -40,6 +40,7 @@ driver.consume({
 });
 for (let number = 1; ; number++) {
   const messageId = `run${run}-${number}`;
+  say("publishes", messageId);
   await driver.publish(queue, { messageId, headers: {}, body: Buffer.from(messageId) });
   say("accepted", messageId);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { createDataFolder, type ServerLogLine, startServer, type TestServer, waitFor } from "../../../support/server.ts";
+import { createDataFolder, projectFolder, type ServerLogLine, startServer, type TestServer, waitFor } from "../../../support/server.ts";
 import { Client } from "../support/client.ts";
 import { type DeadServer, describeDead, findLeftovers } from "../support/leftovers.ts";
 import { REACHES_SINK, Sink, TELL } from "../support/sink.ts";
@@ -12,7 +12,7 @@ import { type Buried, type Delivered, MAX_ATTEMPTS, MessageModel, QUEUE } from "
 const NAMES = ["ash", "birch", "cedar", "elm"];
 const PUBLISHERS = 2;
 /** A life whose failpoint is not reached so soon is ended all the same. */
-const LIFE_LIMIT_MS = 3_000;
+const LIFE_LIMIT_MS = 8_000;
 const TERMINAL_LIMIT_MS = 60_000;
 const FLAGS = [...REACHES_SINK, "--pool-size", "0", "--pool", "nodejs18=2"];
 
@@ -29,20 +29,23 @@ export class World {
   readonly startsMs: number[] = [];
   readonly #dataFolder = createDataFolder();
   readonly #random: () => number;
+  readonly #checkout: string;
   readonly #functions: FunctionModel[];
   readonly #messages = new MessageModel();
   readonly #sink: Sink<CronRan | Delivered | Buried>;
   #dead: DeadServer | undefined;
+  #server: TestServer | undefined;
 
-  private constructor(random: () => number, sink: Sink<CronRan | Delivered | Buried>) {
+  private constructor(random: () => number, checkout: string, sink: Sink<CronRan | Delivered | Buried>) {
     this.#random = random;
+    this.#checkout = checkout;
     this.#sink = sink;
     this.#functions = NAMES.map((name) => new FunctionModel(name, random));
   }
 
-  /** With the functions that stay: one by cron every second, one that works off the queue. */
-  static async create(random: () => number): Promise<World> {
-    const world = new World(random, await Sink.open());
+  /** With the functions that stay: one by cron every second, one that works off the queue. The server is that of the checkout. */
+  static async create(random: () => number, checkout = projectFolder): Promise<World> {
+    const world = new World(random, checkout, await Sink.open());
     const server = await world.#start({});
     const client = new Client(server);
     const environment = { SINK: world.#sink.url };
@@ -98,14 +101,16 @@ export class World {
     return { accepted: this.#messages.accepted, events: this.#sink.events.length, cron, settledMs: Math.round(settledMs) };
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
+    if (this.#server?.child.exitCode === null && this.#server.child.signalCode === null) await this.#server.kill();
     this.#sink.close();
     rmSync(this.#dataFolder, { recursive: true, force: true });
   }
 
   async #start(environment: Record<string, string>): Promise<TestServer> {
     const sinceMs = performance.now();
-    const server = await startServer({ dataFolder: this.#dataFolder, flags: FLAGS, environment });
+    const server = await startServer({ dataFolder: this.#dataFolder, flags: FLAGS, environment, checkout: this.#checkout });
+    this.#server = server;
     this.startsMs.push(Math.round(performance.now() - sinceMs));
     if (this.#dead !== undefined) assert.deepEqual(findLeftovers(this.#dead), []);
     this.#dead = undefined;

@@ -33,9 +33,14 @@ export function findLeftovers({ pid: serverPid, dataFolder, groups }: DeadServer
   ];
 }
 
-function listOwnerFolders(serverPid: number, dataFolder: string): string[] {
+/** Where servers note what would outlive them. */
+export function ownersFolder(dataFolder: string): string {
   const runAsRoot = process.getuid?.() === 0;
-  const folder = join(defaultRuntimeFolder({ runAsRoot, xdgRuntimeFolder: process.env["XDG_RUNTIME_DIR"], dataFolder }), "owners");
+  return join(defaultRuntimeFolder({ runAsRoot, xdgRuntimeFolder: process.env["XDG_RUNTIME_DIR"], dataFolder }), "owners");
+}
+
+function listOwnerFolders(serverPid: number, dataFolder: string): string[] {
+  const folder = ownersFolder(dataFolder);
   return list(folder)
     .filter((name) => name.startsWith(`${serverPid}-`))
     .map((name) => join(folder, name));
