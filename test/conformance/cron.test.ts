@@ -51,6 +51,15 @@ function waitForRuns(name: string, count: number): Promise<Run[]> {
 
 const plannedMs = ({ trigger }: Run): number => Date.parse(trigger.plannedAt);
 
+interface CronView {
+  triggers: { schedule: string; timezone: string; nextPlannedAt: string | null }[];
+  runs: { schedule: string; timezone: string; plannedAt: string; state: string }[];
+}
+
+async function cronOf(name: string, query = ""): Promise<CronView> {
+  return (await platform.get(`/functions/${name}/cron${query}`)).json as CronView;
+}
+
 describe("a cron trigger", { concurrency: true }, () => {
   test("of every second runs each second once, on time", async () => {
     const name = await deploy(cron("* * * * * *"));
@@ -156,5 +165,45 @@ describe("a cron trigger", { concurrency: true }, () => {
     const name = await deploy(cron("0 0 1 1 *"));
     assert.equal((await platform.send({ path: "/cron" })).status, 404);
     assert.deepEqual(await runsOf(name), []);
+  });
+});
+
+describe("GET /functions/{name}/cron", { concurrency: true }, () => {
+  test("says when triggers run next, and in which zone", async () => {
+    const name = await deploy(cron("0 12 * * *", { timezone: "Europe/Kyiv" }), cron("@hourly"));
+    const { triggers, runs } = await cronOf(name);
+    assert.deepEqual(
+      triggers.map(({ schedule, timezone }) => [schedule, timezone]),
+      [
+        ["0 12 * * *", "Europe/Kyiv"],
+        ["@hourly", "UTC"],
+      ],
+    );
+    for (const { nextPlannedAt } of triggers) assert.ok(Date.parse(nextPlannedAt ?? "") > Date.now(), nextPlannedAt ?? "none");
+    assert.deepEqual(runs, []);
+  });
+
+  test("shows what became of each planned time, newest first and as many as asked for", async () => {
+    const schedule = "* * * * * *";
+    const [good, bad, slow] = await Promise.all([
+      deploy(cron(schedule)),
+      deploy(cron(schedule, { body: { fail: true } })),
+      deploy(cron(schedule, { body: { ms: 2500 }, overlap: "skip" })),
+    ]);
+    const waitForStates = (name: string, ...states: string[]) =>
+      waitFor(`a run of ${name} to be ${states.join(" and one ")}`, async () => {
+        const { runs } = await cronOf(name);
+        return states.every((state) => runs.some((run) => run.state === state)) ? runs : undefined;
+      });
+    const [runs] = await Promise.all([
+      waitForStates(good, "succeeded"),
+      waitForStates(bad, "failed"),
+      waitForStates(slow, "running", "skipped"),
+    ]);
+    assert.deepEqual([runs[0]?.schedule, runs[0]?.timezone], [schedule, "UTC"]);
+    await waitForRuns(good, 3);
+    const { runs: two } = await cronOf(good, "?limit=2");
+    assert.equal(two.length, 2);
+    assert.equal(Date.parse(two[0]?.plannedAt ?? "") - Date.parse(two[1]?.plannedAt ?? ""), 1000);
   });
 });

@@ -144,6 +144,22 @@ test("triggers are checked each and against each other", () => {
   expectProblem({ triggers: [{ type: "smoke" }] }, /^triggers\[0\]\.type: must be one of http, cron, queue$/);
 });
 
+test("a schedule stands once, however it is spaced and its zone is said", () => {
+  const cron = (...configs: object[]) => ({ triggers: configs.map((config) => ({ type: "cron", config })) });
+  expectProblem(cron({ schedule: "0 7 * * *" }, { schedule: " 0  7 * * *", timezone: "UTC" }), /^triggers\[1\]: repeats triggers\[0\]$/);
+  expectProblem(cron({ schedule: "@daily", body: 1 }, { schedule: "@daily", body: 2 }), /^triggers\[1\]: repeats triggers\[0\]$/);
+  assert.deepEqual(problemsOf({ ...minimal, ...cron({ schedule: "0 7 * * *" }, { schedule: "0 7 * * *", timezone: "Europe/Kyiv" }) }), []);
+});
+
+test("a handler is checked beside a runtime that nobody knows", () => {
+  const problems = problemsOf({ ...minimal, runtime: "nodejs17", handler: "../index.handler" });
+  assert.deepEqual(
+    problems.map((problem) => problem.split(":")[0]),
+    ["runtime", "handler"],
+  );
+  assert.deepEqual(problemsOf({ ...minimal, runtime: "ruby", handler: "Handler" }).length, 1);
+});
+
 test("schedules are checked by who knows them, zones by their names", () => {
   const cron = (config: object) => ({ triggers: [{ type: "cron", config: { schedule: "* * * * *", ...config } }] });
   const seen: string[] = [];

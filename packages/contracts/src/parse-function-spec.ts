@@ -65,8 +65,8 @@ function checkName({ name }: Readonly<Record<string, unknown>>, expected: string
 }
 
 function checkHandlerOf({ handler, runtime }: Readonly<Record<string, unknown>>): Problem[] {
-  if (typeof handler !== "string" || handler === "" || !Runtime.safeParse(runtime).success) return [];
-  const message = checkHandler(handler, languageOf(runtime as string));
+  if (typeof handler !== "string" || handler === "") return [];
+  const message = checkHandler(handler, Runtime.safeParse(runtime).success ? languageOf(runtime as string) : undefined);
   return message === undefined ? [] : [{ path: "handler", message }];
 }
 

@@ -43,6 +43,7 @@ export const ACCESS = {
   "functions/invoke": { scope: "function", help: "Calls, by whatever way", verbs: { create: ["admin", "developer", "invoker"] } },
   "functions/logs": { scope: "function", help: "What the function printed", verbs: { get: READERS } },
   "functions/metrics": { scope: "function", help: "Counts, times and costs", verbs: { get: READERS } },
+  "functions/cron": { scope: "function", help: "Cron triggers, and what became of their runs", verbs: { get: READERS } },
   "functions/scaling": { scope: "function", help: "Replicas, and why so many", verbs: { get: READERS } },
   queues: { scope: "function", help: "How full a queue is, for who reaches every function that takes from it", verbs: { get: READERS } },
   "queues/messages": {

@@ -64,7 +64,9 @@ function checkSchedule({ config }: CronTrigger, checkCron: CronCheck | undefined
   if (config.body !== undefined && countUtf8Bytes(JSON.stringify(config.body)) > MAX_CRON_BODY_BYTES) {
     report("body", `must be at most ${MAX_CRON_BODY_BYTES} bytes of JSON`);
   }
-  return { key: `cron ${JSON.stringify([config.schedule, timezone])}`, methods: undefined };
+  // The same times, however they are spaced: both would run.
+  const schedule = config.schedule.trim().split(/\s+/).join(" ");
+  return { key: `cron ${JSON.stringify([schedule, timezone])}`, methods: undefined };
 }
 
 /** Offsets such as `+02:00` are understood by some engines and not by others, so names alone count. */

@@ -35,6 +35,26 @@ async function waitForInvocations(client: Client, name: string, expected: number
 }
 
 describe("a restart", () => {
+  test("SIGKILL: a run by the clock that it cut off is shown as interrupted", async (t) => {
+    const { start } = openFolder(t);
+    const { server, client } = await start();
+    await client.deploy({
+      name: "clock",
+      code: "exports.handler = () => new Promise(() => undefined);",
+      triggers: [{ type: "cron", config: { schedule: "* * * * * *", overlap: "skip" } }],
+    });
+    const runsOf = async (which: Client): Promise<{ plannedAt: string; state: string }[]> =>
+      (await which.get("/functions/clock/cron")).json.runs;
+    const cutOff = await waitFor("a run", async () => (await runsOf(client)).find(({ state }) => state === "running"));
+    await server.kill();
+    const next = await start();
+    await waitFor("the run to be interrupted", async () =>
+      (await runsOf(next.client)).some(({ plannedAt, state }) => plannedAt === cutOff.plannedAt && state === "interrupted"),
+    );
+    // Its new runs never end either.
+    await next.server.kill();
+  });
+
   for (const how of ["clean", "SIGKILL"] as const) {
     test(`${how}: functions, metrics, logs and the last invocation are as before`, async (t) => {
       const { start } = openFolder(t);

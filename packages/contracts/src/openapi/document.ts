@@ -16,7 +16,7 @@ const TAGS = [
     name: "Calls",
     description: "Call a function by the API. It also answers at `/fn/{name}`, at the paths of its HTTP triggers and by its Host name.",
   },
-  { name: "Observing", description: "What a function did: metrics, log, scaling." },
+  { name: "Observing", description: "What a function did: metrics, log, scaling, runs by the clock." },
   { name: "Queues", description: "Messages for queue triggers." },
   { name: "Platform", description: "The server itself." },
 ];

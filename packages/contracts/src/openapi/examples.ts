@@ -76,4 +76,12 @@ export const SCALING_EXAMPLE = {
   decisions: [{ time: "2026-01-15T10:31:12.000Z", from: 0, to: 1, reason: "poke", inFlight: 0, queued: 1 }],
 };
 
+export const CRON_EXAMPLE = {
+  triggers: [{ schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", nextPlannedAt: "2026-01-16T05:00:00.000Z" }],
+  runs: [
+    { schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", plannedAt: "2026-01-15T05:00:00.000Z", state: "succeeded" },
+    { schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", plannedAt: "2026-01-14T05:00:00.000Z", state: "interrupted" },
+  ],
+};
+
 export const RUNTIME_EXAMPLE = { name: "nodejs18", language: "nodejs", version: "18.20.8", exact: true, available: true, hint: "" };

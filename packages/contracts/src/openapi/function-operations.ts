@@ -2,7 +2,7 @@ import { FunctionMetrics, LogEntry } from "../call.ts";
 import { FunctionSpec } from "../function.ts";
 import * as examples from "./examples.ts";
 import type { Operation, Parameter } from "./operation.ts";
-import { DeployedFunction, FunctionBody, FunctionSummary, InvokeResult, ScalingBody } from "./responses.ts";
+import { CronBody, DeployedFunction, FunctionBody, FunctionSummary, InvokeResult, ScalingBody } from "./responses.ts";
 
 const JSON_TYPE = "application/json";
 
@@ -224,5 +224,28 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
       },
     },
     errors: ["FUNCTION_NOT_FOUND"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/functions/{name}/cron",
+    id: "getFunctionCron",
+    tag: "Observing",
+    summary: "Get when a function's cron triggers run, and what became of their runs",
+    parameters: [
+      NAME,
+      {
+        name: "limit",
+        in: "query",
+        description: "The newest so many runs",
+        schema: { type: "integer", minimum: 1, maximum: 1000, default: 100 },
+      },
+    ],
+    answers: {
+      200: {
+        description: "The triggers of the version that serves, and the last runs",
+        content: { type: JSON_TYPE, schema: CronBody, example: examples.CRON_EXAMPLE },
+      },
+    },
+    errors: ["BAD_REQUEST", "FUNCTION_NOT_FOUND", "STORE_UNAVAILABLE"],
   },
 ];

@@ -85,6 +85,34 @@ export const ScalingBody = z
   })
   .meta({ id: "Scaling" });
 
+const cronTrigger = { schedule: z.string(), timezone: z.string().meta({ description: "IANA name" }) };
+
+export const CronRunState = z.enum(["claimed", "running", "succeeded", "failed", "skipped", "interrupted", "missed"]);
+
+export const CronBody = z
+  .object({
+    triggers: z.array(
+      z.object({
+        ...cronTrigger,
+        nextPlannedAt: time().nullable().meta({ description: "When it runs next; null where no time comes any more" }),
+      }),
+    ),
+    runs: z
+      .array(
+        z.object({
+          ...cronTrigger,
+          plannedAt: time().meta({ description: "The time that the schedule names; the event has the same" }),
+          state: CronRunState.meta({
+            description:
+              "`skipped`: the run before still ran, with `overlap: skip`; `interrupted`: the server ended while it ran; `missed`: the server was away for more than 60 s",
+          }),
+        }),
+      )
+      .meta({ description: "The last planned times, newest first; about a hundred are kept of each trigger" }),
+  })
+  .meta({ id: "Cron" });
+export type CronBody = z.infer<typeof CronBody>;
+
 export const QueueBody = z
   .object({
     queue: z.string(),

@@ -237,7 +237,11 @@ test("metrics, scaling and runtimes answer their documented shapes", async (t) =
   for (const field of ["invocations", "coldStarts", "avgDuration", "errorRate", "costEstimate"]) assert.equal(body[field], 0, field);
   assert.equal((await api.send("GET", "/api/v1/functions/hello/scaling")).body.max, 10);
   assert.equal((await api.send("GET", "/api/v1/runtimes")).body[0].name, "nodejs18");
-  for (const part of ["metrics", "scaling", "logs"]) {
+  assert.equal((await api.send("GET", "/api/v1/functions/hello/cron")).body.runs[0].state, "interrupted");
+  for (const limit of ["0", "1001", "x", "-1", "1.5", ""]) {
+    assert.equal((await api.send("GET", `/api/v1/functions/hello/cron?limit=${limit}`)).response.status, 400, limit);
+  }
+  for (const part of ["metrics", "scaling", "logs", "cron"]) {
     assert.equal((await api.send("GET", `/api/v1/functions/gone/${part}`)).body.code, "FUNCTION_NOT_FOUND");
   }
   const scrape = await api.fetch("/metrics");

@@ -1,4 +1,4 @@
-import type { CronCheck, FunctionMetrics, RuntimeInfo } from "@kube-serverless/contracts";
+import type { CronBody, CronCheck, FunctionMetrics, RuntimeInfo } from "@kube-serverless/contracts";
 import type { BodyBudget } from "../http/body-budget.ts";
 import type { FunctionService } from "../functions/port.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
@@ -22,6 +22,8 @@ export interface ApiDependencies {
   functions: FunctionService;
   readMetrics(stored: StoredFunction): FunctionMetrics;
   readScaling(stored: StoredFunction): ScalingView;
+  /** With the newest so many runs. */
+  readCron(stored: StoredFunction, limit: number): Promise<CronBody>;
   logs: Pick<FunctionLogs, "query" | "follow">;
   bodies: Pick<BodyBudget, "hold">;
   queues: Pick<QueueDriver, "publish" | "stats">;

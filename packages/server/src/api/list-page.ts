@@ -21,7 +21,8 @@ export function takePage<T>(all: readonly T[], nameOf: (entry: T) => string, pat
   return { entries, link: `<${path}?limit=${limit}&cursor=${cursor}>; rel="next"` };
 }
 
-function parseLimit(text: string | null): number | undefined {
+/** @throws KsError `BAD_REQUEST` */
+export function parseLimit(text: string | null): number | undefined {
   if (text === null) return undefined;
   const limit = Number(text);
   if (/^\d{1,4}$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;

@@ -2,9 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ApiDependencies } from "./dependencies.ts";
 import type { EventStream, EventStreams } from "./event-streams.ts";
 import type { NameParams } from "./function-routes.ts";
+import { parseLimit } from "./list-page.ts";
 import { parseLogQuery, wantsFollow } from "./log-query.ts";
 
-/** What a function did: its metrics, its log, its scaling. */
+const DEFAULT_CRON_RUNS = 100;
+
+/** What a function did: its metrics, its log, its scaling, its runs by the clock. */
 export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependencies, streams: EventStreams): void {
   const { functions, logs, clock } = dependencies;
   app.get<NameParams>("/api/v1/functions/:name/metrics", async (request) => {
@@ -13,6 +16,11 @@ export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependen
 
   app.get<NameParams>("/api/v1/functions/:name/scaling", async (request) => {
     return dependencies.readScaling(functions.get(request.params.name).stored);
+  });
+
+  app.get<NameParams>("/api/v1/functions/:name/cron", async (request) => {
+    const limit = parseLimit((request.query as URLSearchParams).get("limit")) ?? DEFAULT_CRON_RUNS;
+    return dependencies.readCron(functions.get(request.params.name).stored, limit);
   });
 
   app.get<NameParams>("/api/v1/functions/:name/logs", async (request, reply) => {

@@ -104,6 +104,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     bodies,
     readMetrics: ({ uid }) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)),
     readScaling: (stored) => registry.require(stored.spec.name).dispatcher().scaling(),
+    readCron: ({ uid }, limit) => triggers.cronOf(uid, limit),
     logs,
     queues,
     runtimes: () => provider.runtimes(),

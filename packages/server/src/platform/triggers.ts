@@ -1,4 +1,4 @@
-import type { CronTrigger, QueueTrigger, Trigger } from "@kube-serverless/contracts";
+import type { CronBody, CronTrigger, QueueTrigger, Trigger } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { FunctionRegistry } from "../functions/registry.ts";
@@ -6,6 +6,7 @@ import type { QueueDriver } from "../queue/port.ts";
 import type { CronStore, SpecWithoutCode, StoredFunction } from "../store/port.ts";
 import type { TaskGroup } from "../task-group.ts";
 import { CronScheduler } from "../triggers/cron.ts";
+import { buildCronView } from "../triggers/cron-view.ts";
 import type { TriggerInvoker } from "../triggers/invoker.ts";
 import { QueueTriggers } from "../triggers/queue.ts";
 
@@ -25,6 +26,7 @@ export class Triggers {
   readonly #cron: CronScheduler;
   readonly #queues: QueueTriggers;
   readonly #driver: QueueDriver;
+  readonly #store: CronStore;
   readonly #tasks: TaskGroup;
   readonly #declared = new Set<string>();
   #started = false;
@@ -32,6 +34,7 @@ export class Triggers {
   constructor({ registry, invoker, store, queues, clock, tasks, log }: TriggerParts) {
     this.#registry = registry;
     this.#driver = queues;
+    this.#store = store;
     this.#tasks = tasks;
     this.#cron = new CronScheduler({ store, clock, tasks, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
     this.#queues = new QueueTriggers({ driver: queues, clock, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
@@ -49,6 +52,11 @@ export class Triggers {
     if (!this.#started) return;
     this.#cron.sync(this.#cronTriggers());
     this.#syncQueues();
+  }
+
+  /** What cron did and will do with a function. @throws KsError `STORE_UNAVAILABLE` */
+  async cronOf(uid: string, limit: number): Promise<CronBody> {
+    return buildCronView(this.#cron.upcoming(uid), await this.#store.listCronRuns(uid, limit));
   }
 
   async stop(options: { deadlineMs: number }): Promise<void> {

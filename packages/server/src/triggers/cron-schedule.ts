@@ -1,4 +1,5 @@
 import { Cron } from "croner";
+import { explainFields } from "./cron-fields.ts";
 import { findZone, type Zone, type ZoneSpan } from "./zone.ts";
 
 /** When a cron trigger runs. */
@@ -23,11 +24,17 @@ export function validateCronSchedule(schedule: string, timezone = "UTC"): string
   }
   const shape = validateShape(schedule.trim());
   if (shape !== undefined) return shape;
+  if (!canRead(schedule)) return explainFields(schedule, canRead) ?? `the schedule '${schedule}' is not valid`;
+  const comes = parseCronSchedule(schedule, timezone).nextAfter(REFERENCE_MS) !== undefined;
+  return comes ? undefined : `the schedule '${schedule}' names a time that never comes`;
+}
+
+function canRead(schedule: string): boolean {
   try {
-    const comes = parseCronSchedule(schedule, timezone).nextAfter(REFERENCE_MS) !== undefined;
-    return comes ? undefined : `the schedule '${schedule}' names a time that never comes`;
-  } catch (error) {
-    return `the schedule '${schedule}' is not valid: ${(error as Error).message.replace(/^CronPattern: /, "")}`;
+    parseCronSchedule(schedule);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -42,6 +42,13 @@ export interface CronSchedulerOptions {
   log: CronLog;
 }
 
+/** A trigger, and when it runs next, in milliseconds since 1970; undefined when no time comes any more. */
+export interface UpcomingCronRun {
+  schedule: string;
+  timezone: string;
+  nextAtMs: number | undefined;
+}
+
 interface ActiveTrigger {
   id: string;
   uid: string;
@@ -114,8 +121,8 @@ export class CronScheduler {
     this.#arm();
   }
 
-  /** When a function's triggers run next; milliseconds since 1970. */
-  upcoming(uid: string): { schedule: string; timezone: string; nextAtMs: number | undefined }[] {
+  /** When a function's triggers run next. */
+  upcoming(uid: string): UpcomingCronRun[] {
     return [...this.#triggers.values()]
       .filter((trigger) => trigger.uid === uid)
       .map(({ config, nextAtMs }) => ({ schedule: config.schedule, timezone: config.timezone ?? DEFAULT_TIMEZONE, nextAtMs }));

@@ -13,3 +13,9 @@ export function triggerId(uid: string, trigger: CronTrigger | QueueTrigger): str
   }
   return JSON.stringify([uid, "queue", trigger.config.queue, trigger.config.exchange ?? ""]);
 }
+
+/** What a cron trigger's id was made of: a run is told by it when its trigger is long gone. */
+export function readCronTriggerId(id: string): { schedule: string; timezone: string } {
+  const [, , schedule, timezone] = JSON.parse(id) as [string, "cron", string, string];
+  return { schedule, timezone };
+}

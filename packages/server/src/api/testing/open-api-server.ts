@@ -48,6 +48,10 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
     bodies: new BodyBudget(64 * 1024 * 1024),
     readMetrics: () => emptyMetrics({ inFlight: 0, replicas: 2 }),
     readScaling: () => ({ replicas: 2, desired: 2, min: 0, max: 10, inFlight: 0, queued: 0, decisions: [] }),
+    readCron: async () => ({
+      triggers: [{ schedule: "@daily", timezone: "UTC", nextPlannedAt: "2026-01-16T00:00:00.000Z" }],
+      runs: [{ schedule: "@daily", timezone: "UTC", plannedAt: "2026-01-15T00:00:00.000Z", state: "interrupted" }],
+    }),
     queues: {
       publish: async (queue, message) => {
         if (queue !== "orders") throw new KsError("QUEUE_NOT_FOUND");
