@@ -14,10 +14,11 @@ _CREDIT_STEP = WINDOW // 2
 class Call:
     """The replica's side of one stream."""
 
-    def __init__(self, replica, stream, meta):
+    def __init__(self, replica, connection, stream, meta):
         self._replica = replica
-        self._connection = replica.connection
+        self.connection = connection
         self.stream = stream
+        self.key = connection.base + stream
         self.meta = meta
         self.request_id = meta.get("id")
         self.context = None
@@ -51,7 +52,7 @@ class Call:
             raise ProtocolError("DATA after the end of a body")
         self._uncredited += len(piece)
         if more and self._uncredited >= _CREDIT_STEP:
-            self._connection.send(self.stream, CREDIT, None, pack_u32(self._uncredited))
+            self.connection.send(self.stream, CREDIT, None, pack_u32(self._uncredited))
             self._uncredited = 0
         return self.add(piece, more)
 
@@ -83,7 +84,7 @@ class Call:
         if len(body) <= MAX_BODY:
             self._send_last(response.status, meta, body)
             return
-        self._connection.send(self.stream, response.status | MORE, meta, body[:MAX_BODY])
+        self.connection.send(self.stream, response.status | MORE, meta, body[:MAX_BODY])
         self._body = memoryview(body)[MAX_BODY:]
         self._pump()
 
@@ -91,13 +92,13 @@ class Call:
         """Sends the head of a stream with its first piece, which is at most one frame long; tells whether it could."""
         meta = self._build_head(response, kind, duration_ms)
         if meta is not None:
-            self._connection.send(self.stream, response.status | MORE, meta, piece)
+            self.connection.send(self.stream, response.status | MORE, meta, piece)
         return meta is not None
 
     def send_piece(self, piece):
         """Sends a piece of a stream for which there is credit."""
         self._sent += len(piece)
-        self._connection.send(self.stream, DATA | MORE, None, piece)
+        self.connection.send(self.stream, DATA | MORE, None, piece)
 
     def end_stream(self):
         """Ends a stream as it should."""
@@ -153,7 +154,7 @@ class Call:
         self.is_running = False
         # The next call may be here before this thread goes on, and must find the place free.
         replica.free_place(self)
-        self._connection.send(self.stream, kind, meta, body)
+        self.connection.send(self.stream, kind, meta, body)
         replica.end_call(self)
 
     def _pump(self):

