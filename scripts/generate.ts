@@ -16,11 +16,19 @@ export function renderGenerated(): Map<string, string> {
     [join(root, "docs/reference/api.md"), renderApiReference(openApi)],
     [join(root, "docs/reference/configuration.md"), renderConfigurationReference()],
     [join(root, "docs/reference/errors.md"), renderErrorReference()],
-    ...[...buildCustomResourceDefinitions()].map(([file, definition]): [string, string] => [
-      join(root, "generated/crds", file),
-      renderYaml(definition),
-    ]),
+    ...renderCustomResourceDefinitions(),
   ]);
+}
+
+/** For kubectl, and for the chart: Helm would remove them with the release, and every function with them. */
+function renderCustomResourceDefinitions(): [path: string, content: string][] {
+  return [...buildCustomResourceDefinitions()].flatMap(([file, definition]) => {
+    const kept = { ...definition, metadata: { ...definition.metadata, annotations: { "helm.sh/resource-policy": "keep" } } };
+    return [
+      [join(root, "generated/crds", file), renderYaml(definition)],
+      [join(root, "deploy/helm/kube-serverless/files/crds", file), renderYaml(kept)],
+    ];
+  });
 }
 
 /** Paths of the files that differ from what the source gives. */

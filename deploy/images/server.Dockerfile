@@ -18,7 +18,8 @@ LABEL org.opencontainers.image.title="Kube-Serverless server" \
   io.kube-serverless.sbom="/app/sbom.spdx.json"
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
-COPY --from=dependencies /app/sbom.spdx.json LICENSE package.json ./
+COPY --from=dependencies /app/sbom.spdx.json ./
+COPY LICENSE package.json ./
 COPY packages packages
 ENV NODE_ENV=production NODE_COMPILE_CACHE=/app/.compiled
 # Half of a start is compiling.

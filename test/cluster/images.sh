@@ -13,6 +13,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
 cache=${CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/kube-serverless-cluster}/images
 repository=docker.io/kube-serverless
+# Another number where a base is made another way.
+bases=localhost/base-2
 names=(server runtime-nodejs18 runtime-python39 runtime-go119)
 note() { printf '%s\n' "$*" >&2; }
 
@@ -29,7 +31,7 @@ tag() {
 }
 
 debian() {
-  local image=localhost/base/debian:bookworm folder=$cache/debian
+  local image=$bases/debian:bookworm folder=$cache/debian
   has "$image" && return
   note "making a Debian to build on (two minutes, once)"
   rm -rf "$folder" && mkdir -p "$cache"
@@ -46,7 +48,7 @@ from_folder() { # image base folder target
 }
 
 base_of_node() { # major version, folder of the package
-  local image=localhost/base/node:$1 folder
+  local image=$bases/node:$1 folder
   has "$image" && return
   folder=$(mktemp -d) && mkdir -p "$folder"/{bin,lib/node_modules}
   cp "$project/node_modules/$2/bin/node" "$folder/bin/node"
@@ -55,11 +57,11 @@ base_of_node() { # major version, folder of the package
     ln -s ../lib/node_modules/npm/bin/npm-cli.js "$folder/bin/npm"
   fi
   chmod -R a+rX "$folder"
-  from_folder "$image" localhost/base/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
+  from_folder "$image" $bases/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
 }
 
 base_of_python() {
-  local image=localhost/base/python:3.9 folder python
+  local image=$bases/python:3.9 folder python
   has "$image" && return
   folder=$(mktemp -d)
   python=$(ls -d "${XDG_CACHE_HOME:-$HOME/.cache}"/kube-serverless/cpython-*/org/bytedeco/cpython/linux-*/bin/python3.9 2>/dev/null | head -1 || true)
@@ -67,11 +69,11 @@ base_of_python() {
   cp -r "$(dirname "$(dirname "$python")")/." "$folder"
   ln -sf python3.9 "$folder/bin/python3"
   chmod -R a+rX "$folder" && chmod +x "$folder"/bin/python3*
-  from_folder "$image" localhost/base/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
+  from_folder "$image" $bases/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
 }
 
 base_of_go() {
-  local image=localhost/base/golang:1.19 folder
+  local image=$bases/golang:1.19 folder
   has "$image" && return
   folder=$(mktemp -d) && mkdir "$folder/go"
   cp -rL /usr/lib/go-1.19/. "$folder/go" && rm -rf "$folder"/go/{test,api}
@@ -81,7 +83,7 @@ base_of_go() {
 with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_STORED) as archive:
     for name in glob.glob("**", recursive=True):
         if os.path.isfile(name): archive.write(name)' "$folder/go/lib/time/zoneinfo.zip")
-  from_folder "$image" localhost/base/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
+  from_folder "$image" $bases/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
 }
 
 build_one() { # image file base
@@ -100,10 +102,10 @@ build() {
   base_of_node 18 "nodejs18-linux-$(node_arch)"
   base_of_python
   base_of_go
-  build_one server server localhost/base/node:24
-  build_one runtime-nodejs18 nodejs localhost/base/node:18
-  build_one runtime-python39 python localhost/base/python:3.9
-  build_one runtime-go119 go localhost/base/golang:1.19
+  build_one server server $bases/node:24
+  build_one runtime-nodejs18 nodejs $bases/node:18
+  build_one runtime-python39 python $bases/python:3.9
+  build_one runtime-go119 go $bases/golang:1.19
 }
 
 node_arch() { case $(uname -m) in aarch64) echo arm64 ;; *) echo x64 ;; esac; }

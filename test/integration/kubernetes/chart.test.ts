@@ -6,7 +6,8 @@ import { HTTPRoute } from "@kubernetes-models/gateway-api/gateway.networking.k8s
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
 import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
 import { chartFolder, helm, helmMissing, type Manifest, parseManifests, renderChart } from "../../cluster/helm.ts";
-import { projectFolder } from "../../support/server.ts";
+import { manifestsFile, renderManifests } from "../../cluster/render-manifests.ts";
+import { projectFolder, waitFor } from "../../support/server.ts";
 
 const EVERYTHING = [
   "--set=server.autoscaling.enabled=true,ingress.enabled=true,ingress.hosts[0].host=functions.example.com",
@@ -104,6 +105,56 @@ describe("the chart", { skip: missing ?? false }, () => {
     const { selector, endpoints } = monitor["spec"];
     for (const [label, value] of Object.entries(selector.matchLabels)) assert.equal(metrics.metadata.labels?.[label], value);
     assert.equal(endpoints[0].port, metrics["spec"].ports[0].name);
+  });
+});
+
+test("the manifests for kubectl are what the chart gives", { skip: missing ?? false }, async () => {
+  const hint = "run node test/cluster/render-manifests.ts";
+  assert.equal(readFileSync(manifestsFile, "utf8"), await renderManifests(), hint);
+});
+
+describe("kubectl apply -k", { skip: apiServerMissing() ?? false }, () => {
+  let server: TestApiServer;
+  before(async () => {
+    server = await TestApiServer.start();
+    await server.kubectl(["apply", "--server-side", "-k", join(projectFolder, "deploy/manifests")]);
+  });
+  after(() => server.dispose());
+
+  const hello = (namespace: string): Manifest => ({
+    apiVersion: "kube-serverless.io/v1alpha1",
+    kind: "Function",
+    metadata: { name: "hello", namespace },
+    spec: { runtime: "nodejs18", handler: "index.handler", code: "exports.handler = async () => 1;" },
+  });
+
+  test("makes both namespaces, of which functions live in one", async () => {
+    await server.apply([hello("kube-serverless")]);
+    // The API server takes a moment to heed a new policy.
+    const refusal = await waitFor("a refusal", () => server.apply([hello("default")], "--dry-run=server").then(() => undefined, String));
+    assert.match(refusal, /functions live in namespace kube-serverless/);
+  });
+
+  test("lets gateways do what they do, and nothing with Secrets of others", async () => {
+    const kubeconfig = await server.kubeconfigOf("kube-serverless-system", "kube-serverless");
+    const may = async (verb: string, resource: string, namespace: string, subresource = ""): Promise<boolean> => {
+      const what = [verb, resource, "--subresource", subresource, "--namespace", namespace];
+      const question = ["auth", "can-i", ...what, "--kubeconfig", kubeconfig];
+      return (await server.kubectl(question).catch(({ stdout }: { stdout: string }) => stdout)).trim() === "yes";
+    };
+    assert.equal(await may("patch", "functions.kube-serverless.io", "kube-serverless", "status"), true);
+    assert.equal(await may("update", "secrets/kube-serverless-signing", "kube-serverless-system"), true);
+    assert.equal(await may("update", "secrets/other", "kube-serverless-system"), false);
+    assert.equal(await may("list", "secrets", "kube-serverless-system"), false);
+    assert.equal(await may("get", "secrets", "kube-serverless"), false);
+    assert.equal(await may("get", "pods", "default"), false);
+    assert.equal(await may("create", "pods", "kube-serverless", "exec"), false);
+  });
+
+  test("gives a function's service account no right at all", async () => {
+    const kubeconfig = await server.kubeconfigOf("kube-serverless", "kube-serverless-replica");
+    const rights = await server.kubectl(["auth", "can-i", "--list", "--namespace", "kube-serverless", "--kubeconfig", kubeconfig]);
+    assert.doesNotMatch(rights, /kube-serverless\.io|pods|configmaps|secrets|services /);
   });
 });
 
