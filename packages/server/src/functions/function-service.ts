@@ -2,23 +2,21 @@ import { randomBytes } from "node:crypto";
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import { failpoint } from "../failpoint.ts";
-import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { CodeCache } from "./code-cache.ts";
 import type { Deployer } from "./deployer.ts";
 import { buildEtag, type FunctionService, type FunctionView, type IfMatch } from "./port.ts";
 import { satisfiesIfMatch } from "./if-match.ts";
-import { FunctionEntry, type FunctionRegistry } from "./registry.ts";
+import { type EntryParts, FunctionEntry, type FunctionRegistry } from "./registry.ts";
 import { buildRoutes } from "./route-table.ts";
 import { compareSpecs, withoutCode } from "./spec-change.ts";
 
-export interface FunctionServiceOptions {
+export interface FunctionServiceOptions extends EntryParts {
   clock: Clock;
   store: FunctionStore;
   registry: FunctionRegistry;
   codeCache: CodeCache;
   deployer: Deployer;
-  createDispatcher(entry: FunctionEntry): Dispatcher;
   runtimes(): readonly RuntimeInfo[];
   installHint(runtime: string): string;
   /** Triggers of a function have changed, or it is gone: cron and queues follow. */
@@ -47,7 +45,7 @@ export class DefaultFunctionService implements FunctionService {
   /** Brings what the store has into memory; unfinished builds begin anew. */
   async load(): Promise<void> {
     for (const stored of await this.#options.store.loadFunctions()) {
-      const entry = new FunctionEntry(stored, this.#options.createDispatcher);
+      const entry = new FunctionEntry(stored, this.#options);
       this.#options.registry.add(entry);
       this.#options.deployer.resume(entry);
     }
@@ -92,7 +90,7 @@ export class DefaultFunctionService implements FunctionService {
       spec: withoutCode(spec),
       status: { state: "deploying", observedGeneration: 0, revision: 0 },
     };
-    const entry = new FunctionEntry(stored, this.#options.createDispatcher);
+    const entry = new FunctionEntry(stored, this.#options);
     // Its paths are taken before the commit, so that another create cannot take them meanwhile.
     this.#options.registry.reservedRoutes.set(uid, buildRoutes(uid, stored.spec));
     try {

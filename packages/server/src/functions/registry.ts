@@ -1,24 +1,39 @@
 import { KsError } from "@kube-serverless/contracts";
+import type { CallEntrance } from "../dispatch/call.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { buildRoutes, RouteTable } from "./route-table.ts";
 import type { StoredFunction } from "../store/port.ts";
+
+/** What a function in memory needs of the house. */
+export interface EntryParts {
+  createDispatcher(entry: FunctionEntry): Dispatcher;
+  /** In a cluster: the way to the gateway that owns the function. Absent: all calls are for this one's dispatcher. */
+  createEntrance?(entry: FunctionEntry): CallEntrance;
+}
 
 /** A function in memory. Its dispatcher is made at its first call, as most functions are idle. */
 export class FunctionEntry {
   stored: StoredFunction;
   /** Deleted: what still ends of it counts nowhere. */
   gone = false;
-  readonly #createDispatcher: (entry: FunctionEntry) => Dispatcher;
+  readonly #parts: EntryParts;
   #dispatcher: Dispatcher | undefined;
+  #entrance: CallEntrance | undefined;
 
-  constructor(stored: StoredFunction, createDispatcher: (entry: FunctionEntry) => Dispatcher) {
+  constructor(stored: StoredFunction, parts: EntryParts) {
     this.stored = stored;
-    this.#createDispatcher = createDispatcher;
+    this.#parts = parts;
   }
 
   dispatcher(): Dispatcher {
-    this.#dispatcher ??= this.#createDispatcher(this);
+    this.#dispatcher ??= this.#parts.createDispatcher(this);
     return this.#dispatcher;
+  }
+
+  /** hot: where calls are handed in, whoever runs them. */
+  entrance(): CallEntrance {
+    this.#entrance ??= this.#parts.createEntrance?.(this) ?? this.dispatcher();
+    return this.#entrance;
   }
 
   get existingDispatcher(): Dispatcher | undefined {

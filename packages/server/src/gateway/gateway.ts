@@ -160,7 +160,7 @@ export class Gateway {
     if (hasNoBody(req)) return this.#submit(inbound, invocation, { chunks: [], bytes: 0 }, inbound.arrivedAtMs);
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming.
-    if (announced <= MAX_CALL_BODY_BYTES) entry.dispatcher().warm();
+    if (announced <= MAX_CALL_BODY_BYTES) entry.entrance().warm();
     readBody(req, MAX_CALL_BODY_BYTES, this.#options.bodies.hold(inbound.res))
       // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
       .then((body) => this.#submit(inbound, invocation, body, this.#options.clock.monotonicMs()))
@@ -171,7 +171,7 @@ export class Gateway {
   #submit(inbound: Inbound, invocation: Invocation, body: Body, wholeAtMs: number): void {
     const { req, res, head, target, requestId } = inbound;
     const { entry } = invocation;
-    const dispatcher = entry.dispatcher();
+    const entrance = entry.entrance();
     this.#options.forwarding.apply(req, head);
     const trace = this.#options.tracer?.begin(head.headers["traceparent"]);
     if (trace !== undefined) head.headers["traceparent"] = trace.traceparent;
@@ -187,12 +187,12 @@ export class Gateway {
     if (invocation.params !== undefined) callHead.params = invocation.params;
     const traceparent = head.headers["traceparent"];
     if (traceparent !== undefined) callHead.traceparent = traceparent;
-    const call = new Call(dispatcher, callHead, body.chunks, body.bytes, invocation.receiver, wholeAtMs);
+    const call = new Call(entrance, callHead, body.chunks, body.bytes, invocation.receiver, wholeAtMs);
     call.trace = trace;
     res.on("close", () => {
       if (!res.writableFinished) call.abandon();
     });
-    dispatcher.submit(call);
+    entrance.submit(call);
   }
 
   #control({ req, res, head, requestId, target }: Inbound): void {

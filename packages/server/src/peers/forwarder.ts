@@ -13,6 +13,8 @@ const MAX_RETURNS = 4;
 /** A call waits so long for an owner that can be reached: longer than it takes to leave a lost one out. */
 const PARK_LIMIT_MS = 10_000;
 const MAX_PARKED = 10_000;
+/** Calls that follow each other closely wake their function once. */
+const WARM_AGAIN_MS = 1000;
 
 export interface ForwarderOptions {
   clock: Clock;
@@ -131,6 +133,7 @@ class FunctionEntrance implements CallEntrance {
   readonly #local: LocalFunction;
   readonly #forwarder: Forwarder;
   readonly #options: ForwarderOptions;
+  #warmedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(uid: string, local: LocalFunction, forwarder: Forwarder, options: ForwarderOptions) {
     this.#uid = uid;
@@ -142,8 +145,11 @@ class FunctionEntrance implements CallEntrance {
 
   warm(): void {
     const owner = this.#owner();
-    if (owner === this.#options.selfId) this.#local.dispatcher().warm();
-    else this.#options.linkTo(owner)?.warm(this.#uid);
+    if (owner === this.#options.selfId) return this.#local.dispatcher().warm();
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#warmedAtMs < WARM_AGAIN_MS) return;
+    this.#warmedAtMs = nowMs;
+    this.#options.linkTo(owner)?.warm(this.#uid);
   }
 
   /** hot */

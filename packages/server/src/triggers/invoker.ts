@@ -50,15 +50,15 @@ export class TriggerInvoker {
         resolve(result);
       };
       const chunks = body.length === 0 ? [] : [body];
-      const dispatcher = entry.dispatcher();
-      const call = new Call(dispatcher, head, chunks, body.length, new Collector(settle), this.#clock.monotonicMs());
+      const entrance = entry.entrance();
+      const call = new Call(entrance, head, chunks, body.length, new Collector(settle), this.#clock.monotonicMs());
       call.trace = trace;
       const leave = (): void => {
         call.abandon();
         settle(refused(new KsError("CLIENT_CLOSED"), call.reached));
       };
       signal?.addEventListener("abort", leave, { once: true });
-      dispatcher.submit(call);
+      entrance.submit(call);
     });
   }
 }
