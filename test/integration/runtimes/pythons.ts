@@ -41,13 +41,13 @@ function describePython(version: string): Python {
 }
 
 function findPython(version: string): string | undefined {
-  const found = listFolders(version)
-    .map((folder) => join(folder, `python${version}`))
-    .find((program) => existsSync(program));
-  if (found === undefined) return undefined;
-  // What is on PATH may be a script that sets up an environment of its own.
-  const { stdout } = spawnSync(found, ["-I", "-S", "-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
-  return stdout.trim() || undefined;
+  for (const program of listFolders(version).map((folder) => join(folder, `python${version}`))) {
+    if (!existsSync(program)) continue;
+    // What is on PATH may be a script that sets up an environment of its own, or knows no such version.
+    const { stdout } = spawnSync(program, ["-I", "-S", "-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
+    if (stdout.trim() !== "") return stdout.trim();
+  }
+  return undefined;
 }
 
 /** An unpacked `org.bytedeco:cpython`, which is the documented 3.9 to the digit, comes before what is installed. */
@@ -60,3 +60,8 @@ function listFolders(version: string): string[] {
 
 /** The documented version, and a newer one that most systems have. */
 export const PYTHONS: readonly Python[] = [describePython("3.9"), describePython("3.11")];
+
+/** Those that are there beyond; vectors and damaged frames are played on them, too. */
+export const OTHER_PYTHONS: readonly Python[] = ["3.10", "3.12", "3.13", "3.14"]
+  .map(describePython)
+  .filter(({ missing }) => missing === undefined);

@@ -97,6 +97,11 @@ export class Shim {
     this.#socket.destroy();
   }
 
+  /** Says that nothing more comes, and still reads. */
+  endWriting(): void {
+    this.#socket.end();
+  }
+
   write(bytes: Buffer): void {
     this.#socket.write(bytes);
   }

@@ -4,7 +4,9 @@ import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { describe, test } from "node:test";
 import { encodeFrame, FrameDecoder, MAX_FRAME_LENGTH, parseMeta } from "../../../packages/server/src/protocol/frames.ts";
+import { IS_FULL } from "../../support/fault-volume.ts";
 import { LANGUAGES, type ShimLanguage } from "./languages.ts";
+import { OTHER_PYTHONS } from "./pythons.ts";
 import type { Answer, Json, Shim, Specialisation } from "./support.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -156,7 +158,8 @@ for (const language of LANGUAGES) {
     playMalformed(language);
     playEvents(language);
     playValues(language);
-    playSources(language);
+    // A process for each: further versions of Python are given it in the full volume.
+    if (IS_FULL || !OTHER_PYTHONS.some(({ name }) => name === language.name)) playSources(language);
   });
 }
 
