@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { KsError } from "@kube-serverless/contracts";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import { FrameReplica } from "../../../packages/server/src/instances/frame-replica.ts";
 import { GoRuntime } from "../../../packages/server/src/instances/local/go/go-runtime.ts";
 import { awaitHello, type WaitingReplica } from "../../../packages/server/src/instances/local/waiting-replica.ts";
+import type { CatalogueEntry } from "../../../packages/server/src/instances/local/runtimes/catalogue.ts";
 import type { RevisionRef } from "../../../packages/server/src/instances/port.ts";
 import { openSandbox, type OpenedSandbox, whyNot } from "../sandbox/support.ts";
 import { GO_BUILDER, GO_TOOLKITS, GOS } from "./gos.ts";
@@ -41,9 +42,13 @@ function describeRuntime(mode: "plain" | "require"): void {
   }
 
   async function serve(waiting: WaitingReplica, code: string): Promise<FrameReplica> {
-    const revision = buildRevision();
     const artifact = await go.build(code);
-    await runtime.link(artifact, waiting.functionFolder!);
+    return specialise(waiting, code, () => runtime.link(artifact, waiting.functionFolder!));
+  }
+
+  async function specialise(waiting: WaitingReplica, code: string, link: () => Promise<void>): Promise<FrameReplica> {
+    const revision = buildRevision();
+    await link();
     const { process } = waiting;
     const replica = new FrameReplica({
       id: process.id,
@@ -99,6 +104,20 @@ function describeRuntime(mode: "plain" | "require"): void {
     for (const one of waiting) await runtime.release(one.functionFolder!);
   });
 
+  test("a program that was thrown away while its replica waited is compiled once more", async () => {
+    const code = `package main\nfunc Handler() string { return "again ${mode}" }`;
+    const program = await runtime.build(buildRevision(), code, buildEntry());
+    const compiledBefore = GO_BUILDER.compiled;
+    await rm(dirname(await go.build(code)), { recursive: true });
+    const waiting = await launch();
+    const replica = specialise(waiting, code, () => program.link(waiting.functionFolder!));
+    assert.equal(await call(await replica), `again ${mode}`);
+    assert.ok(GO_BUILDER.compiled > compiledBefore);
+    (await replica).kill();
+    await waiting.process.exited;
+    await runtime.release(waiting.functionFolder!);
+  });
+
   test("what an earlier run left is removed at start", async () => {
     await launch();
     assert.notDeepEqual(await readdir(functionsFolder), []);
@@ -120,6 +139,11 @@ async function readPss(pid: number): Promise<number> {
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "")).split(" ").filter((child) => child !== "");
   const below = await Promise.all(children.map((child) => readPss(Number(child))));
   return Number(own.match(/^Pss: +(\d+)/m)?.[1] ?? 0) + below.reduce((sum, size) => sum + size, 0);
+}
+
+function buildEntry(): CatalogueEntry {
+  const info = { name: "go119", language: "go", version: go.line, exact: true, available: true, hint: "" } as const;
+  return { info, installed: { language: "go", version: go.line, line: go.line, program: go.program, prefix: undefined } };
 }
 
 function buildRevision(): RevisionRef {

@@ -33,14 +33,18 @@ export interface OutputSink {
   ended(replica: Replica): void;
 }
 
+/** A compiled function. */
+export interface GoProgram {
+  /** Puts it into a waiting replica's folder; compiles it once more where it was thrown away meanwhile. */
+  link(functionFolder: string): Promise<void>;
+}
+
 /** Go's part: its replicas wait for a compiled program rather than for source. */
 export interface GoSupport {
   /** Plan of the waiting launcher, and the folder outside that is bound at `/function`. */
   planLauncher(replicaId: string): Promise<StartPlan & { functionFolder: string }>;
-  /** Compiles, or finds compiled, and resolves with the artifact. @throws KsError `FUNCTION_FAILED` */
-  build(revision: RevisionRef, code: string, entry: CatalogueEntry): Promise<{ artifactPath: string }>;
-  /** Puts the artifact into the waiting replica's folder. */
-  link(artifactPath: string, functionFolder: string): Promise<void>;
+  /** Compiles, or finds compiled. @throws KsError `FUNCTION_FAILED`, `STORE_UNAVAILABLE` where the disk is full */
+  build(revision: RevisionRef, code: string, entry: CatalogueEntry): Promise<GoProgram>;
   /** The replica is gone: its folder may go. */
   release(functionFolder: string): Promise<void>;
 }
@@ -250,13 +254,13 @@ export class LocalProvider implements ReplicaProvider {
     const { revision } = replica;
     const source = await code();
     const go = this.#requireGo();
-    const { artifactPath } = await go.build(revision, source, this.#entry(revision.spec.runtime));
+    const program = await go.build(revision, source, this.#entry(revision.spec.runtime));
     if (replica.ending) return replica.kill();
     const { pooled, room } = this.#claim(revision, purpose);
     const claimed = pooled ?? (await this.#startInRoom(replica, await room));
     try {
       if (claimed.waiting.functionFolder === undefined) throw new KsError("INTERNAL", { message: "a Go replica without a folder" });
-      await go.link(artifactPath, claimed.waiting.functionFolder);
+      await program.link(claimed.waiting.functionFolder);
       this.#specialise(replica, claimed, source, pooled !== undefined);
     } catch (error) {
       this.#giveBack(claimed);

@@ -1,7 +1,7 @@
 import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
-import { isNoSpace } from "./storage-failure.ts";
+import { isNoSpace } from "../disk-full.ts";
 
 const CHUNK_BYTES = 1024 * 1024;
 

@@ -7,7 +7,8 @@ import type { Operation, StoreModule } from "./module.ts";
 import { openDatabase } from "./open-database.ts";
 import { type FromWorker, packError, type Reply, type Request } from "./protocol.ts";
 import { splitGroups } from "./split-groups.ts";
-import { brokenStoreError, classifyFailure, diskFullError } from "./storage-failure.ts";
+import { diskFullError } from "../disk-full.ts";
+import { brokenStoreError, classifyFailure } from "./storage-failure.ts";
 
 export interface EngineOptions {
   folder: string;

@@ -25,18 +25,6 @@ export function isStorageFailure(error: unknown): boolean {
   return classifyFailure(error, () => true) !== undefined;
 }
 
-export function isNoSpace(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  return code === "ENOSPC" || code === "EDQUOT";
-}
-
-export function diskFullError(folder: string): KsError {
-  return new KsError("STORE_UNAVAILABLE", {
-    message: `The disk is full: free space on the disk of ${folder}, or delete functions; writing goes on by itself then`,
-    retryAfterMs: 5000,
-  });
-}
-
 export function brokenStoreError(path: string, cause: unknown): KsError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new KsError("STORE_UNAVAILABLE", {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { diskFullError, isNoSpace } from "../../../store/disk-full.ts";
 
 const MANIFEST = "manifest.json";
 
@@ -21,7 +22,7 @@ export async function readFolderFacts<Facts>(folder: string): Promise<Facts | un
   }
 }
 
-/** Makes a folder that is there as a whole or not at all, whenever the power goes. `fill` gets an empty one. */
+/** Makes a folder that is there as a whole or not at all, whenever the power goes. `fill` gets an empty one. @throws KsError `STORE_UNAVAILABLE` where the disk is full */
 export async function createFolder<Facts>(folder: string, fill: (work: string) => Promise<Facts>): Promise<Facts> {
   const work = `${folder}.${randomUUID()}`;
   try {
@@ -37,6 +38,8 @@ export async function createFolder<Facts>(folder: string, fill: (work: string) =
     await rename(work, folder);
     await syncPath(dirname(folder));
     return facts;
+  } catch (error) {
+    throw isNoSpace(error) ? diskFullError(folder, error) : error;
   } finally {
     await rm(work, { recursive: true, force: true });
   }

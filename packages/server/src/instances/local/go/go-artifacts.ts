@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../clock.ts";
+import { diskFullError, isNoSpace } from "../../../store/disk-full.ts";
 import { syncPath, writeDurably } from "./durable-folder.ts";
 
 interface Known {
@@ -51,13 +52,40 @@ export class GoArtifacts {
     return join(this.#folder, key, PROGRAM);
   }
 
-  /** Keeps a program, and makes room for it. */
+  /** Keeps a program, and makes room for it. @throws KsError `STORE_UNAVAILABLE` where the disk is full */
   async add(key: string, program: Buffer): Promise<string> {
     await this.#open();
+    await this.#write(key, program);
+    const nowMs = this.#clock.nowMs();
+    this.#known.set(key, { size: program.length, lastUsedMs: nowMs, markedAtMs: nowMs, verifiedAtMs: undefined });
+    await this.#makeRoom(key);
+    return join(this.#folder, key, PROGRAM);
+  }
+
+  get totalBytes(): number {
+    return [...this.#known.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** On a full disk other programs go first: they can be compiled again. */
+  async #write(key: string, program: Buffer): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#writeFolder(key, program);
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        const [oldest] = this.#oldestFirst();
+        const { bavail, bsize } = await statfs(this.#folder);
+        if (oldest === undefined || bavail * bsize + this.totalBytes < program.length) throw diskFullError(this.#folder, error);
+        await this.#remove(oldest);
+      }
+    }
+  }
+
+  async #writeFolder(key: string, program: Buffer): Promise<void> {
     const work = join(this.#folder, `.${randomUUID()}`);
     const facts: Facts = { size: program.length, sha256: createHash("sha256").update(program).digest("hex") };
-    await mkdir(work, { recursive: true });
     try {
+      await mkdir(work, { recursive: true });
       await writeDurably(join(work, PROGRAM), program);
       await chmod(join(work, PROGRAM), 0o555);
       await writeDurably(join(work, FACTS), Buffer.from(JSON.stringify(facts)));
@@ -68,18 +96,6 @@ export class GoArtifacts {
       await rm(work, { recursive: true, force: true });
     }
     await syncPath(this.#folder);
-    this.#known.set(key, {
-      size: program.length,
-      lastUsedMs: this.#clock.nowMs(),
-      markedAtMs: this.#clock.nowMs(),
-      verifiedAtMs: undefined,
-    });
-    await this.#makeRoom(key);
-    return join(this.#folder, key, PROGRAM);
-  }
-
-  get totalBytes(): number {
-    return [...this.#known.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   #open(): Promise<void> {
@@ -140,11 +156,14 @@ export class GoArtifacts {
   }
 
   async #makeRoom(keep: string): Promise<void> {
-    const oldestFirst = [...this.#known].sort(([, a], [, b]) => a.lastUsedMs - b.lastUsedMs);
-    for (const [key] of oldestFirst) {
+    for (const key of this.#oldestFirst()) {
       if (this.totalBytes <= this.#maxBytes) return;
       if (key !== keep) await this.#remove(key);
     }
+  }
+
+  #oldestFirst(): string[] {
+    return [...this.#known].sort(([, a], [, b]) => a.lastUsedMs - b.lastUsedMs).map(([key]) => key);
   }
 
   async #remove(key: string): Promise<void> {

@@ -2,11 +2,12 @@ import { copyFile, link, mkdir, readdir, rename, rm, stat } from "node:fs/promis
 import { basename, dirname, join } from "node:path";
 import { KsError } from "@kube-serverless/contracts";
 import type { RevisionRef } from "../../port.ts";
-import type { GoSupport } from "../provider.ts";
+import { diskFullError, isNoSpace } from "../../../store/disk-full.ts";
+import type { GoProgram, GoSupport } from "../provider.ts";
 import type { CatalogueEntry } from "../runtimes/catalogue.ts";
 import { BASE_ENVIRONMENT, type StartPlan } from "../runtimes/language.ts";
 import type { Sandbox } from "../sandbox/port.ts";
-import type { GoBuilder } from "./go-builder.ts";
+import type { GoBuilder, GoBuildRequest } from "./go-builder.ts";
 import type { GoToolkits } from "./go-toolkits.ts";
 
 export interface GoRuntimeOptions {
@@ -20,6 +21,7 @@ export interface GoRuntimeOptions {
 const PROGRAM = "handler";
 const STAGED = ".programs";
 const UNFINISHED = ".part";
+const MAX_LINK_ATTEMPTS = 3;
 
 /** Starts launchers, and puts programs where they find them. */
 export class GoRuntime implements GoSupport {
@@ -51,16 +53,24 @@ export class GoRuntime implements GoSupport {
     };
   }
 
-  async build(revision: RevisionRef, code: string, entry: CatalogueEntry): Promise<{ artifactPath: string }> {
+  async build(revision: RevisionRef, code: string, entry: CatalogueEntry): Promise<GoProgram> {
     if (entry.installed === undefined) throw new KsError("INTERNAL", { message: `${entry.info.name} is not installed` });
     const language = entry.info.name.replace(/^go1/, "go1.");
-    const artifactPath = await this.#options.builder.build({
-      code,
-      handler: revision.spec.handler,
-      program: entry.installed.program,
-      language,
-    });
-    return { artifactPath };
+    const request = { code, handler: revision.spec.handler, program: entry.installed.program, language };
+    const artifactPath = await this.#options.builder.build(request);
+    return { link: (functionFolder) => this.#linkOrRebuild(request, artifactPath, functionFolder) };
+  }
+
+  /** The cache of programs is bounded: one may go while a replica waits for room. */
+  async #linkOrRebuild(request: GoBuildRequest, artifactPath: string, functionFolder: string): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.link(attempt === 1 ? artifactPath : await this.#options.builder.build(request), functionFolder);
+      } catch (error) {
+        if (isNoSpace(error)) throw diskFullError(functionFolder, error);
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT" || attempt === MAX_LINK_ATTEMPTS) throw error;
+      }
+    }
   }
 
   async link(artifactPath: string, functionFolder: string): Promise<void> {
@@ -98,8 +108,13 @@ export class GoRuntime implements GoSupport {
     if (await exists(staged)) return staged;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const work = `${staged}.${process.hrtime.bigint()}${UNFINISHED}`;
-    await copyFile(artifactPath, work);
-    await rename(work, staged);
+    try {
+      await copyFile(artifactPath, work);
+      await rename(work, staged);
+    } catch (error) {
+      await rm(work, { force: true });
+      throw error;
+    }
     return staged;
   }
 }
