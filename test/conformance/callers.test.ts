@@ -98,7 +98,7 @@ func Handler(ctx context.Context, e map[string]any) (any, error) {
 
   test("a hundred at a time leaves nothing behind", async () => {
     const name = await platform.deploy({ code: CODE, concurrency: 10, maxReplicas: 2 });
-    const calls = Array.from({ length: 100 }, () => beginCall(name, "ms=300"));
+    const calls = Array.from({ length: 100 }, () => beginCall(name, "ms=2000"));
     await waitFor("all to be there", async () => {
       const now = await scaling(name);
       return now.inFlight + now.queued >= 90;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { TLSSocket } from "node:tls";
 import { KsError } from "@kube-serverless/contracts";
 import { sendError } from "../http/send-error.ts";
 import type { BodyKind, ResponseHead } from "../instances/port.ts";
@@ -27,6 +28,8 @@ export class TriggerReply implements CallReceiver {
   }
 
   onHead(call: Call, head: ResponseHead, piece: Buffer, more: boolean): void {
+    // What ends at once holds no place in a replica, whoever reads it.
+    if (more) this.#boundPauses(call);
     let headers: string[];
     try {
       headers = filterFunctionHeaders(head.headers);
@@ -63,6 +66,18 @@ export class TriggerReply implements CallReceiver {
     });
   }
 
+  /** A caller that takes nothing for as long as the function may pause holds its place no longer. */
+  #boundPauses(call: Call): void {
+    const req = this.#req;
+    const res = this.#res;
+    const { timeoutMs } = call.head;
+    res.setTimeout(timeoutMs, () => {
+      // Not a byte moved, but was there one to take? Else the function pauses, which its replica's deadline sees to.
+      if (req.socket.writableLength > 0) reset(req);
+      else res.setTimeout(timeoutMs);
+    });
+  }
+
   #endEarly(call: Call): void {
     this.#res.end();
     call.abandon();
@@ -73,9 +88,15 @@ export class TriggerReply implements CallReceiver {
 function cut(req: IncomingMessage, res: ServerResponse, error: KsError): void {
   if (error.code === "CLIENT_CLOSED") return void res.destroy();
   // In HTTP/1.0 the end of the connection is the end of the body: a reset is not.
-  if (req.httpVersionMinor === 0) return void req.socket.resetAndDestroy();
+  if (req.httpVersionMinor === 0) return reset(req);
   // What the function had sent before leaves with this turn of the event loop.
   setImmediate(() => res.destroy());
+}
+
+/** Ends the connection so that what was received does not look whole. */
+function reset({ socket }: IncomingMessage): void {
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Type and stack of a function's error are for whoever manages it, not for its callers. */

@@ -11,6 +11,9 @@ const HEAD_TIMEOUT_MS = 10_000;
 /** A caller whose request was refused below HTTP may take so long to read why. */
 const REFUSED_LINGER_MS = 1000;
 
+/** When it is looked again whether a caller that sends no more has gone: once for near ones, once for far ones. */
+const PROBE_DELAYS_MS = [50, 1000];
+
 export interface FrontOptions {
   hosts: readonly string[];
   /** 0 takes a free one. */
@@ -19,6 +22,9 @@ export interface FrontOptions {
   tls: { cert: Buffer; key: Buffer } | undefined;
   handle(req: IncomingMessage, res: ServerResponse): void;
 }
+
+/** What each connection's last request is answered by. */
+const responses = new WeakMap<Duplex, ServerResponse>();
 
 /** The front of the house on bare node:http: listens, parses, bounds heads and time, and answers what is no HTTP in JSON. */
 export class Front {
@@ -86,7 +92,13 @@ export class Front {
     const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls });
     // The size of the head is bounded, so its headers need not be counted; Node.js would refuse more than 1000 as too large.
     server.maxHeadersCount = 0;
-    server.on("request", handle);
+    // Who sends no more may still read: the answer goes out, and then the connection ends.
+    (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+    server.on(tls === undefined ? "connection" : "secureConnection", (socket: Duplex) => socket.once("end", () => probeCaller(socket)));
+    server.on("request", (req: IncomingMessage, res: ServerResponse) => {
+      responses.set(req.socket, res);
+      handle(req, res);
+    });
     server.on("checkContinue", (req: IncomingMessage, res: ServerResponse) => {
       awaitsContinue.set(req, () => res.writeContinue());
       handle(req, res);
@@ -100,6 +112,21 @@ export class Front {
     server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => answerClientError(error, socket));
     return server;
   }
+}
+
+/**
+ * A caller that has ended its side reads on, or has gone altogether: TCP tells only when something is sent. Every client of
+ * HTTP/1.1 passes over a 100. Where nobody is left a reset answers the first one, and the next one finds the connection broken.
+ */
+function probeCaller(socket: Duplex): void {
+  const res = responses.get(socket);
+  if (res === undefined || res.req.httpVersionMinor === 0) return;
+  const probe = (): void => {
+    if (!res.headersSent && !res.writableEnded && !res.destroyed) res.writeContinue();
+  };
+  probe();
+  const timers = PROBE_DELAYS_MS.map((delayMs) => setTimeout(probe, delayMs));
+  res.once("close", () => timers.forEach((timer) => clearTimeout(timer)));
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
