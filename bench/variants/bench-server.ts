@@ -106,21 +106,10 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Starts a server; resolves once it is ready. @throws with what it printed when it ends before */
+/** Starts a server as `npm start` does; resolves once it is ready. @throws with what it printed when it ends before */
 export async function startBenchServer({ dataFolder, environment, flags = [], nodeFlags = [] }: ServerOptions): Promise<BenchServer> {
-  const main = join(projectFolder, "packages/server/src/main.ts");
-  const args = [
-    ...nodeFlags,
-    "--disable-warning=ExperimentalWarning",
-    main,
-    "--port",
-    "0",
-    "--data-dir",
-    dataFolder,
-    "--log-format",
-    "json",
-  ];
-  const child = new Child(process.execPath, [...args, ...flags], environment);
+  const args = [join(projectFolder, "scripts/start.sh"), "--port", "0", "--data-dir", dataFolder, "--log-format", "json", ...flags];
+  const child = new Child("sh", args, nodeFlags.length === 0 ? environment : { ...environment, NODE_OPTIONS: nodeFlags.join(" ") });
   const port = await child.awaitLine((line) => {
     if (!line.includes('"listening"')) return undefined;
     const { addresses } = JSON.parse(line) as { addresses: string[] };

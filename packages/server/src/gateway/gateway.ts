@@ -6,6 +6,7 @@ import { type Body, hasNoBody, readBody } from "../http/read-body.ts";
 import type { RequestGuard } from "../http/request-guard.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { parseTarget, type Target } from "../http/target.ts";
+import type { WholeAnswers } from "../http/whole-answers.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import type { CallHead } from "../instances/port.ts";
 import type { CallTracer } from "../telemetry/call-tracer.ts";
@@ -50,6 +51,7 @@ export interface GatewayOptions {
   control: ControlHandler;
   forwarding: Forwarding;
   bodies: BodyBudget;
+  answers: WholeAnswers;
   /** Undefined: calls are not traced, and the caller's `traceparent` is passed on as it is. */
   tracer: CallTracer | undefined;
   onRequestError(error: KsError, requestId: string): void;
@@ -77,6 +79,7 @@ export class Gateway {
   /** From now on new calls are answered 503 `DRAINING`. */
   drain(): void {
     this.#closed = new KsError("DRAINING", { retryAfterMs: 1000 });
+    this.#options.answers.drain();
   }
 
   /** hot */
@@ -131,7 +134,7 @@ export class Gateway {
     if (!isInvoke) return this.#control(inbound);
     const entry = this.#options.registry.require(segments[3]!);
     if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
-    const receiver = new InvokeReply(inbound.req, inbound.res);
+    const receiver = new InvokeReply(inbound.req, inbound.res, this.#options.answers);
     this.#invoke(inbound, { entry, method: "POST", path: "/invoke", params: undefined, trigger: { type: "invoke" }, receiver });
   }
 
@@ -149,7 +152,7 @@ export class Gateway {
   }
 
   #invokeTrigger(inbound: Inbound, entry: FunctionEntry, path: string, params: Record<string, string> | undefined): void {
-    const receiver = new TriggerReply(inbound.req, inbound.res);
+    const receiver = new TriggerReply(inbound.req, inbound.res, this.#options.answers);
     this.#invoke(inbound, { entry, method: inbound.req.method ?? "GET", path, params, trigger: { type: "http" }, receiver });
   }
 

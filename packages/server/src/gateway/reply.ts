@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { TLSSocket } from "node:tls";
 import { KsError } from "@kube-serverless/contracts";
 import { sendError } from "../http/send-error.ts";
+import type { WholeAnswers } from "../http/whole-answers.ts";
 import type { BodyKind, ResponseHead } from "../instances/port.ts";
 import type { Call, CallReceiver } from "../dispatch/call.ts";
 import { allowsBody, appendCallHeaders, defaultContentType, filterFunctionHeaders, hasHeader } from "./reply-head.ts";
@@ -21,10 +22,12 @@ function sendCallError(req: IncomingMessage, res: ServerResponse, call: Call, er
 export class TriggerReply implements CallReceiver {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
+  readonly #answers: WholeAnswers;
 
-  constructor(req: IncomingMessage, res: ServerResponse) {
+  constructor(req: IncomingMessage, res: ServerResponse, answers: WholeAnswers) {
     this.#req = req;
     this.#res = res;
+    this.#answers = answers;
   }
 
   onHead(call: Call, head: ResponseHead, piece: Buffer, more: boolean): void {
@@ -41,11 +44,9 @@ export class TriggerReply implements CallReceiver {
     if (contentType !== undefined && !hasHeader(headers, "content-type")) headers.push("Content-Type", contentType);
     appendCallHeaders(headers, call);
     const hasBody = allowsBody(head);
-    if (!more && hasBody) headers.push("Content-Length", String(piece.length));
+    if (!more) return this.#answers.send(this.#res, { status: head.status, headers, body: hasBody ? piece : undefined });
     this.#res.writeHead(head.status, headers);
-    if (!more && hasBody) endWith(this.#res, piece);
-    else if (!more) this.#res.end();
-    else if (hasBody) this.#write(call, piece, false);
+    if (hasBody) this.#write(call, piece, false);
     else this.#endEarly(call);
   }
 
@@ -106,22 +107,28 @@ function withoutStack(error: KsError): KsError {
     : error;
 }
 
+/** Of most answers, which come in one piece. */
+const NO_PIECES: Buffer[] = [];
+
 /** The answer of `/invoke`: 200 and the documented envelope, whatever status the function chose. */
 export class InvokeReply implements CallReceiver {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
+  readonly #answers: WholeAnswers;
   #head: ResponseHead | undefined;
-  #pieces: Buffer[] = [];
+  #pieces: Buffer[] = NO_PIECES;
   #bytes = 0;
 
-  constructor(req: IncomingMessage, res: ServerResponse) {
+  constructor(req: IncomingMessage, res: ServerResponse, answers: WholeAnswers) {
     this.#req = req;
     this.#res = res;
+    this.#answers = answers;
   }
 
   onHead(call: Call, head: ResponseHead, piece: Buffer, more: boolean): void {
     if (!more) return this.#send(call, head, piece);
     this.#head = head;
+    this.#pieces = [];
     this.#collect(call, piece);
   }
 
@@ -154,24 +161,10 @@ export class InvokeReply implements CallReceiver {
       if (!(error instanceof KsError)) throw error;
       return call.refuse(error);
     }
-    const envelope = buildEnvelope(head.status, functionHeaders, head.kind, body);
-    const headers = ["Content-Type", "application/json; charset=utf-8", "Content-Length", String(envelope.length)];
+    const headers = ["Content-Type", "application/json; charset=utf-8"];
     appendCallHeaders(headers, call);
-    this.#res.writeHead(200, headers);
-    endWith(this.#res, envelope);
+    this.#answers.send(this.#res, { status: 200, headers, body: buildEnvelope(head.status, functionHeaders, head.kind, body) });
   }
-}
-
-/** Below it one copy costs less than a second buffer in the write. */
-const ONE_WRITE_BYTES = 16 * 1024;
-
-/**
- * hot: ends a response with its only piece. Node.js joins head and body into one write only when the body is a string; as
- * Latin-1 any bytes survive that.
- */
-function endWith(res: ServerResponse, body: Buffer): void {
-  if (body.length <= ONE_WRITE_BYTES) res.end(body.toString("latin1"), "latin1");
-  else res.end(body);
 }
 
 const PLAIN_PREFIX = Buffer.from('{"statusCode":200,"body":');

@@ -14,6 +14,7 @@ import { Gateway } from "../gateway/gateway.ts";
 import { BodyBudget } from "../http/body-budget.ts";
 import { Front } from "../http/front.ts";
 import { RequestGuard } from "../http/request-guard.ts";
+import { WholeAnswers } from "../http/whole-answers.ts";
 import type { PoolState } from "../instances/port.ts";
 import { createFunctionLogs } from "../logs/function-logs.ts";
 import { renderExposition } from "../metrics/exposition.ts";
@@ -137,6 +138,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     control,
     forwarding: new Forwarding(config.trustedProxies, config.tlsCertFile === undefined ? "http" : "https"),
     bodies,
+    answers: new WholeAnswers(config.keepAliveTimeoutMs),
     tracer,
     onRequestError: (error, requestId) => {
       if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, requestId }, "request failed");
