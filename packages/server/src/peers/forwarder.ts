@@ -67,7 +67,6 @@ export class Forwarder implements ForwardKeeper {
       forward.target = cause.why.owner;
       this.#resubmit(forward);
     } else {
-      forward.target = undefined;
       // Whoever gave it back without naming another is asked again a moment later.
       this.#park(forward);
     }
@@ -104,6 +103,8 @@ export class Forwarder implements ForwardKeeper {
   }
 
   #park(forward: Forward): void {
+    // Who was named by another may be the very one that cannot be reached: then this gateway's own view counts.
+    forward.target = undefined;
     if (this.#parked.size >= MAX_PARKED) return failCall(forward.call, sayNoOwner());
     if (forward.parkedAtMs === 0) forward.parkedAtMs = this.#options.clock.monotonicMs();
     this.#parked.add(forward);
