@@ -36,5 +36,5 @@ export function renderConfigurationReference(): string {
 function buildRow(option: Option<unknown>): string[] {
   const flag = option.placeholder === "" ? `--${option.flag}` : `--${option.flag} ${option.placeholder}`;
   const fallback = option.defaultText === undefined || option.defaultText === "" ? "" : `\`${option.defaultText}\``;
-  return [`\`${flag}\``, `\`${option.variable}\``, fallback, option.help, option.since];
+  return [option.isSecret ? "" : `\`${flag}\``, `\`${option.variable}\``, fallback, option.help, option.since];
 }

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { FunctionAuth } from "./function-auth.ts";
+import { Budget, MaxConcurrency, RateLimit } from "./limits.ts";
 import { FunctionName } from "./name.ts";
 import { Runtime } from "./runtime.ts";
 import { MAX_TRIGGERS, Trigger } from "./trigger.ts";
@@ -46,6 +48,10 @@ export const FunctionSpec = z
       .enum(["outbound", "none"])
       .default("outbound")
       .meta({ description: "`outbound`: may connect to others, but not to this machine; `none`: no network" }),
+    auth: FunctionAuth.optional(),
+    rateLimit: RateLimit.optional(),
+    maxConcurrency: MaxConcurrency.optional(),
+    budget: Budget.optional(),
   })
   .meta({ id: "FunctionSpec", description: "A function as its user writes it." });
 export type FunctionSpec = Omit<z.infer<typeof FunctionSpec>, "concurrency"> & { concurrency: number };

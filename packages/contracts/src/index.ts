@@ -29,4 +29,4 @@ export type { Language } from "./runtime.ts";
 export { checkQueueName } from "./trigger-checks.ts";
 export type { CronCheck } from "./trigger-checks.ts";
 export { CronTrigger, HttpMethod, HttpTrigger, QueueTrigger, RESERVED_SEGMENTS, Trigger } from "./trigger.ts";
-export { SIGNATURE_SCHEMES, WebhookSignature } from "./webhook-signature.ts";
+export { findMissingSecrets, secretNamesOf, SIGNATURE_SCHEMES, WebhookSignature } from "./webhook-signature.ts";

@@ -212,3 +212,25 @@ test("anything at all is either a spec or a list of problems", () => {
     }),
   );
 });
+
+test("takes who may call, how often and for how much; a signature needs its secret", () => {
+  const limits = { auth: "none", rateLimit: { requestsPerSecond: 10, burst: 20 }, maxConcurrency: 5, budget: { perDay: 1.5 } };
+  const { auth, rateLimit, maxConcurrency, budget } = parseFunctionSpec({ ...minimal, ...limits });
+  assert.deepEqual({ auth, rateLimit, maxConcurrency, budget }, limits);
+  expectProblem({ auth: "open" }, /^auth: must be one of none, required$/);
+  expectProblem({ rateLimit: { requestsPerSecond: 0 } }, /^rateLimit.requestsPerSecond: must be at least 0.001$/);
+  expectProblem({ rateLimit: {} }, /^rateLimit.requestsPerSecond: is required$/);
+  expectProblem({ maxConcurrency: 0 }, /^maxConcurrency: must be at least 1$/);
+  expectProblem({ budget: { perDay: 0 } }, /^budget.perDay: /);
+
+  const signature = { scheme: "github", secretFrom: "WEBHOOK_SECRET" };
+  const triggers = [{ type: "http", config: { path: "/hook", auth: "none", signature } }];
+  assert.deepEqual(problemsOf({ ...minimal, triggers, environment: { WEBHOOK_SECRET: "s" } }), []);
+  for (const environment of [{}, { WEBHOOK_SECRET: "" }]) {
+    expectProblem({ triggers, environment }, /^triggers\[0\].config.signature: names WEBHOOK_SECRET, which environment lacks/);
+  }
+  expectProblem(
+    { triggers: [{ type: "http", config: { path: "/hook", signature: { ...signature, scheme: "md5" } } }] },
+    /^triggers\[0\].config.signature.scheme: must be one of github, stripe$/,
+  );
+});

@@ -52,10 +52,10 @@ function findSpecProblems(given: Readonly<Record<string, unknown>>, checks: Spec
   const { code, environment, triggers } = given;
   const problems = [...checkName(given, checks.name), ...checkHandlerOf(given), ...checkReplicas(given)];
   if (typeof code === "string") problems.push(...checkCode(code));
-  if (typeof environment === "object" && environment !== null && !Array.isArray(environment)) {
-    problems.push(...checkEnvironment(environment as Record<string, unknown>));
-  }
-  if (Array.isArray(triggers)) problems.push(...checkTriggers(triggers.slice(0, 64), checks.cron));
+  const isObject = typeof environment === "object" && environment !== null && !Array.isArray(environment);
+  const variables = isObject ? (environment as Record<string, unknown>) : {};
+  problems.push(...checkEnvironment(variables));
+  if (Array.isArray(triggers)) problems.push(...checkTriggers(triggers.slice(0, 64), variables, checks.cron));
   return problems;
 }
 

@@ -2,6 +2,7 @@ import { countUtf8Bytes } from "./environment.ts";
 import { methodsOverlap, parsePathPattern } from "./http-path.ts";
 import { formatPath, type Problem } from "./problem.ts";
 import { CronTrigger, HttpTrigger, QueueTrigger } from "./trigger.ts";
+import { findMissingSecrets } from "./webhook-signature.ts";
 
 /** Why a schedule in a known time zone is none, or undefined when it is one. */
 export type CronCheck = (schedule: string, timezone: string) => string | undefined;
@@ -19,12 +20,16 @@ interface Known {
 }
 
 /** Checks of each trigger whose fields have the right types, and of duplicates among them. */
-export function checkTriggers(triggers: readonly unknown[], checkCron: CronCheck | undefined): Problem[] {
+export function checkTriggers(
+  triggers: readonly unknown[],
+  environment: Readonly<Record<string, unknown>>,
+  checkCron: CronCheck | undefined,
+): Problem[] {
   const problems: Problem[] = [];
   const known: Known[] = [];
   for (const [index, trigger] of triggers.entries()) {
     const before = problems.length;
-    const key = checkTrigger(trigger, checkCron, (field, message) => {
+    const key = checkTrigger(trigger, environment, checkCron, (field, message) => {
       problems.push({ path: formatPath(["triggers", index, "config", field]), message });
     });
     if (key === undefined || problems.length > before) continue;
@@ -38,18 +43,27 @@ export function checkTriggers(triggers: readonly unknown[], checkCron: CronCheck
 type Report = (field: string, message: string) => void;
 type TriggerKey = Pick<Known, "key" | "methods">;
 
-function checkTrigger(trigger: unknown, checkCron: CronCheck | undefined, report: Report): TriggerKey | undefined {
+function checkTrigger(
+  trigger: unknown,
+  environment: Readonly<Record<string, unknown>>,
+  checkCron: CronCheck | undefined,
+  report: Report,
+): TriggerKey | undefined {
   const http = HttpTrigger.safeParse(trigger);
-  if (http.success) return checkHttp(http.data, report);
+  if (http.success) return checkHttp(http.data, environment, report);
   const cron = CronTrigger.safeParse(trigger);
   if (cron.success) return checkSchedule(cron.data, checkCron, report);
   const queue = QueueTrigger.safeParse(trigger);
   return queue.success ? checkQueue(queue.data, report) : undefined;
 }
 
-function checkHttp({ config }: HttpTrigger, report: Report): TriggerKey | undefined {
+function checkHttp({ config }: HttpTrigger, environment: Readonly<Record<string, unknown>>, report: Report): TriggerKey | undefined {
   const parsed = parsePathPattern(config.path);
   if ("problem" in parsed) report("path", parsed.problem);
+  const missing = config.signature === undefined ? [] : findMissingSecrets(config.signature, environment);
+  if (missing.length > 0) {
+    report("signature", `names ${missing.join(" and ")}, which environment lacks or leaves empty: put the webhook's secret there`);
+  }
   return "pattern" in parsed ? { key: `http ${parsed.pattern.shape}`, methods: config.methods } : undefined;
 }
 

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { FunctionAuth } from "./function-auth.ts";
+import { WebhookSignature } from "./webhook-signature.ts";
 
 /** First path segments that no HTTP trigger may take: the platform's own. */
 export const RESERVED_SEGMENTS = ["api", "health", "ready", "metrics", "openapi.json", "docs", "console", "fn"] as const;
@@ -25,6 +27,8 @@ export const HttpTrigger = z
         .max(7)
         .optional()
         .meta({ description: "Methods that are answered; all where it is left out", examples: [["GET", "POST"]] }),
+      auth: FunctionAuth.optional().meta({ description: "Of this path alone; as the function's `auth` where it is left out" }),
+      signature: WebhookSignature.optional(),
     }),
   })
   .meta({ id: "HttpTrigger", description: "Calls the function for requests to a path." });

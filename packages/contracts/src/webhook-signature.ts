@@ -21,3 +21,13 @@ export const WebhookSignature = z
   })
   .meta({ description: "Requests without a right signature are answered 401 before the function is woken." });
 export type WebhookSignature = z.infer<typeof WebhookSignature>;
+
+/** Entries of `environment` that may hold the secret. */
+export function secretNamesOf({ secretFrom }: WebhookSignature): readonly string[] {
+  return typeof secretFrom === "string" ? [secretFrom] : secretFrom;
+}
+
+/** Names of the environment that hold no secret, which would let anybody in. */
+export function findMissingSecrets(signature: WebhookSignature, environment: Readonly<Record<string, unknown>>): string[] {
+  return secretNamesOf(signature).filter((name) => !Object.hasOwn(environment, name) || environment[name] === "");
+}

@@ -42,6 +42,7 @@ Reference: docs/reference/configuration.md
 
 function formatOption(option: Option<unknown>): string {
   const flag = option.placeholder === "" ? `--${option.flag}` : `--${option.flag} ${option.placeholder}`;
+  if (option.isSecret) return `  ${option.variable}\n${wrap(option.help)}`;
   const hasDefault = option.defaultText !== undefined && option.defaultText !== "" && option.placeholder !== "";
   const text = hasDefault ? `${option.help} [default: ${option.defaultText}]` : option.help;
   return `  ${flag}  (${option.variable})\n${wrap(text)}`;

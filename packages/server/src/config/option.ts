@@ -18,6 +18,7 @@ export interface DefaultContext {
 export type OptionGroup =
   | "Listening"
   | "Safety"
+  | "Access"
   | "Data"
   | "Calls"
   | "Replicas"
@@ -42,6 +43,8 @@ export interface Option<T> {
   since: string;
   /** Left out of the help and the reference. */
   hidden: boolean;
+  /** Taken from its variable or the file alone, as flags show in the list of processes. */
+  isSecret: boolean;
   /** Given several times, the values add up. */
   isList: boolean;
   parse(text: string, context: DefaultContext): Parsed<T>;
@@ -63,6 +66,7 @@ export interface OptionDeclaration<T> {
   variable?: string;
   since?: string;
   hidden?: boolean;
+  isSecret?: boolean;
   isList?: boolean;
 }
 
@@ -76,6 +80,7 @@ export function declareOption<T>(flag: string, declaration: OptionDeclaration<T>
     help: declaration.help,
     since: declaration.since ?? "0.1.0",
     hidden: declaration.hidden ?? false,
+    isSecret: declaration.isSecret ?? false,
     isList: declaration.isList ?? false,
     parse: declaration.parse,
     defaultText: declaration.default,

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { KUBERNETES_OPTIONS } from "./kubernetes-options.ts";
 import { declareOption, type DefaultContext, type Option } from "./option.ts";
+import { SECURITY_OPTIONS } from "./security-options.ts";
 import {
   parseChoice,
   parseDurationMs,
@@ -32,7 +33,7 @@ export const OPTIONS = {
   hosts: declareOption("host", {
     group: "Listening",
     placeholder: "ADDRESS",
-    help: "Addresses to listen on. Beyond loopback needs --insecure-no-auth, as the API has no authentication.",
+    help: "Addresses to listen on. Beyond loopback needs --auth, or --insecure-no-auth.",
     default: "127.0.0.1,::1",
     isList: true,
     parse: parseList(parseHost),
@@ -78,9 +79,10 @@ export const OPTIONS = {
     default: "35s",
     parse: parseDurationMs(0),
   }),
+  ...SECURITY_OPTIONS,
   insecureNoAuth: declareOption("insecure-no-auth", {
     group: "Safety",
-    help: "Allows --host beyond loopback, and any Origin and Host, although whoever reaches the port may run code.",
+    help: "Allows --host beyond loopback without --auth, and any Origin and Host, although whoever reaches the port may run code.",
     default: "false",
     parse: parseSwitch,
   }),

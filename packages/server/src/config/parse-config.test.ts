@@ -197,3 +197,53 @@ test("a flag without its value, and one that takes the next flag for it, are pro
   assert.match(expectProblems(parse(["--port"])).join(), /--port needs a value: --port PORT/);
   assert.match(expectProblems(parse(["--port", "--insecure-no-auth"])).join(), /--port needs a value/);
 });
+
+test("beyond loopback needs authentication, and what belongs to it needs --auth", () => {
+  const environment = { KS_ADMIN_KEY: "k".repeat(32) };
+  const config = expectConfig(parse(["--host", "0.0.0.0", "--auth"], { environment }));
+  assert.equal(config.adminKey, "k".repeat(32));
+  assert.match(expectProblems(parse(["--host", "0.0.0.0"])).join(), /Add --auth/);
+  assert.match(expectProblems(parse([], { environment })).join(), /no effect without --auth/);
+  assert.match(expectProblems(parse(["--auth", "--insecure-no-auth"])).join(), /contradict/);
+  assert.match(
+    expectProblems(parse(["--auth"], { environment: { KS_ADMIN_KEY: "short" } })).join(),
+    /^KS_ADMIN_KEY must have 32 characters or more/,
+  );
+  const problems = expectProblems(parse(["--auth", "--admin-key", "s3cret"])).join();
+  assert.match(problems, /give it as KS_ADMIN_KEY/);
+  assert.doesNotMatch(problems, /s3cret/);
+});
+
+test("keys and issuers are read from files, and what is wrong in them is said", () => {
+  const issuers = [{ name: "main", issuer: "https://login.example.com", audiences: ["kube-serverless"] }];
+  const files: Record<string, string> = {
+    "/here/key": `${"k".repeat(40)}\n`,
+    "/here/short": "short\n",
+    "/here/oidc.json": JSON.stringify({ issuers }),
+    "/here/wrong.json": JSON.stringify({ issuers: [{ ...issuers[0], issuer: "http://login.example.com" }] }),
+  };
+  const readFile = (path: string): string => {
+    const content = files[path];
+    if (content === undefined) throw new Error("ENOENT: no such file");
+    return content;
+  };
+  const config = expectConfig(parse(["--auth", "--admin-key-file", "key", "--oidc-config", "oidc.json"], { readFile }));
+  assert.equal(config.adminKeyOfFile, "k".repeat(40));
+  assert.equal(config.oidc?.issuers[0]?.name, "main");
+  const wrong = expectProblems(parse(["--auth", "--admin-key-file", "short", "--oidc-config", "wrong.json"], { readFile }));
+  assert.match(wrong.join("\n"), /--admin-key-file short: the key in it must have 32 characters or more/);
+  assert.match(wrong.join("\n"), /--oidc-config wrong.json is wrong:[^]*issuer/);
+  assert.match(expectProblems(parse(["--auth", "--oidc-config", "none.json"], { readFile })).join(), /none.json cannot be read: ENOENT/);
+});
+
+test("rates are calls a second and perhaps a burst", () => {
+  const config = expectConfig(parse(["--caller-rate-limit", "10:50", "--global-rate-limit=0.5", "--global-max-concurrency=200"]));
+  assert.deepEqual(config.callerRateLimit, { requestsPerSecond: 10, burst: 50 });
+  assert.deepEqual(config.globalRateLimit, { requestsPerSecond: 0.5 });
+  assert.equal(config.globalMaxConcurrency, 200);
+  assert.equal(config.callerMaxConcurrency, undefined);
+  for (const wrong of ["0", "ten", "10:", "1:0", "-1"]) {
+    assert.match(expectProblems(parse([`--caller-rate-limit=${wrong}`])).join(), /such as 100 or 100:200/);
+  }
+  assert.match(expectProblems(parse(["--caller-max-concurrency=0"])).join(), /whole number from 1 to 100000/);
+});

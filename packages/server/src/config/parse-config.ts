@@ -58,12 +58,13 @@ function findContradictions(config: Config): string[] {
   const problems: string[] = [];
   const open = config.hosts.filter((host) => !isLoopback(host));
   if (config.hosts.length === 0) problems.push("--host must name at least one address");
-  if (open.length > 0 && !config.insecureNoAuth) {
+  if (open.length > 0 && !config.auth && !config.insecureNoAuth) {
     problems.push(
-      `--host ${open.join(",")} would let anyone who reaches the port run code here, as the API has no authentication. ` +
-        "Listen on 127.0.0.1 behind a proxy that authenticates, or add --insecure-no-auth if the network is trusted",
+      `--host ${open.join(",")} would let anyone who reaches the port run code here. Add --auth, which asks every caller for a key, ` +
+        "listen on 127.0.0.1 behind a proxy that authenticates, or add --insecure-no-auth if the network is trusted",
     );
   }
+  problems.push(...findAccessContradictions(config));
   if (open.length > 0 && config.sandbox === "plain") {
     problems.push("--sandbox plain serves on loopback alone; install bubblewrap and use --sandbox auto or require");
   }
@@ -85,6 +86,16 @@ function checkTls({ tlsCertFile, tlsKeyFile }: Config, { readFile }: DefaultCont
   } catch (error) {
     return [`--tls-cert ${tlsCertFile} with --tls-key ${tlsKeyFile} cannot be used: ${(error as Error).message}`];
   }
+}
+
+function findAccessContradictions({ auth, adminKey, adminKeyOfFile, oidc, insecureNoAuth }: Config): string[] {
+  const problems: string[] = [];
+  if (adminKey !== undefined && adminKeyOfFile !== undefined) problems.push("KS_ADMIN_KEY and --admin-key-file are both given: give one");
+  if (auth && insecureNoAuth) problems.push("--auth and --insecure-no-auth contradict each other: give one");
+  if (!auth && (adminKey !== undefined || adminKeyOfFile !== undefined || oidc !== undefined)) {
+    problems.push("an admin key or --oidc-config has no effect without --auth: add it");
+  }
+  return problems;
 }
 
 /** True for addresses and names that only this machine reaches. */

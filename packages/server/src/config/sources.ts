@@ -40,10 +40,11 @@ export function readFlags(argv: readonly string[], options: Options): FlagSource
 function readFlag(argument: string, rest: string[], byFlag: ReadonlyMap<string, Option<unknown>>, source: FlagSource): void {
   const [flag = "", ...valueParts] = argument.split("=");
   const option = byFlag.get(flag);
-  if (option === undefined && flag !== "config") {
-    source.problems.push(`--${flag} is unknown${didYouMean(flag, ["config", "help", "version", ...byFlag.keys()], "--")}`);
+  const refusal = explainRefusedFlag(flag, option, byFlag);
+  if (refusal !== undefined) {
+    source.problems.push(refusal);
     // Its value is no option either; one complaint is enough.
-    if (valueParts.length === 0 && rest[0] !== undefined && !rest[0].startsWith("--")) rest.shift();
+    if (valueParts.length === 0) takeValue(rest);
     return;
   }
   const isSwitch = option !== undefined && option.placeholder === "";
@@ -57,6 +58,16 @@ function readFlag(argument: string, rest: string[], byFlag: ReadonlyMap<string, 
 function sayConfigFile(source: FlagSource, text: string): void {
   if (source.configFile !== undefined) source.problems.push(describeTwice("config"));
   source.configFile = text;
+}
+
+function explainRefusedFlag(
+  flag: string,
+  option: Option<unknown> | undefined,
+  byFlag: ReadonlyMap<string, Option<unknown>>,
+): string | undefined {
+  if (option?.isSecret === true) return `--${flag} would show in the list of processes: give it as ${option.variable}`;
+  if (option !== undefined || flag === "config") return undefined;
+  return `--${flag} is unknown${didYouMean(flag, ["config", "help", "version", ...byFlag.keys()], "--")}`;
 }
 
 function takeValue(rest: string[]): string | undefined {

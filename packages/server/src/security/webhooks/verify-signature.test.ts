@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import test from "node:test";
-import { WebhookSignature } from "@kube-serverless/contracts";
+import { findMissingSecrets, WebhookSignature } from "@kube-serverless/contracts";
 import fc from "fast-check";
-import { checkWebhook, compileWebhookCheck, findMissingSecrets } from "./verify-signature.ts";
+import { checkWebhook, compileWebhookCheck } from "./verify-signature.ts";
 
 const NOW_S = 1_800_000_000;
 const hex = (secret: string, bytes: string | Uint8Array) => createHmac("sha256", secret).update(bytes).digest("hex");

@@ -1,6 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { WebhookSignature } from "@kube-serverless/contracts";
-import { KsError } from "@kube-serverless/contracts";
+import { findMissingSecrets, KsError, secretNamesOf, type WebhookSignature } from "@kube-serverless/contracts";
 
 /** A trigger's `config.signature` with the secrets that it names, ready for each request. */
 export interface WebhookCheck {
@@ -14,16 +13,12 @@ const DEFAULT_TOLERANCE_SECONDS = 300;
 /** More signatures than a sender that changes its secret sends. */
 const MAX_SIGNATURES = 16;
 
-/** Names of the environment that hold no secret, which would let anybody in: to be refused at deploy. */
-export function findMissingSecrets(signature: WebhookSignature, environment: Readonly<Record<string, string>>): string[] {
-  return namesOf(signature).filter((name) => !Object.hasOwn(environment, name) || environment[name] === "");
-}
-
+/** A signature without any secret that is there lets nobody in. */
 export function compileWebhookCheck(signature: WebhookSignature, environment: Readonly<Record<string, string>>): WebhookCheck {
   const missing = findMissingSecrets(signature, environment);
   return {
     scheme: signature.scheme,
-    secrets: namesOf(signature)
+    secrets: secretNamesOf(signature)
       .filter((name) => !missing.includes(name))
       .map((name) => environment[name]!),
     toleranceMs: (signature.toleranceSeconds ?? DEFAULT_TOLERANCE_SECONDS) * 1000,
@@ -100,8 +95,4 @@ function isSigned(
     for (const signature of sent) if (timingSafeEqual(signature, expected)) isRight = true;
   }
   return isRight;
-}
-
-function namesOf({ secretFrom }: WebhookSignature): readonly string[] {
-  return typeof secretFrom === "string" ? [secretFrom] : secretFrom;
 }
