@@ -51,6 +51,12 @@ export const ERRORS = {
     kind: "user",
     help: "Neither a queue trigger nor the broker knows this queue. Deploy a function with a queue trigger first.",
   },
+  KEY_NOT_FOUND: {
+    status: 404,
+    message: "API key not found",
+    kind: "user",
+    help: "No API key has this id. `GET /api/v1/keys` lists those that exist.",
+  },
   METHOD_NOT_ALLOWED: {
     status: 405,
     message: "Method not allowed",

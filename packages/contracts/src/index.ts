@@ -19,6 +19,7 @@ export { ClaimRule, isSafeUrl, OidcConfig, OidcIssuer } from "./oidc-config.ts";
 export { buildOpenApiDocument, OPERATIONS } from "./openapi/document.ts";
 export type { Operation } from "./openapi/operation.ts";
 export type { CronBody } from "./openapi/responses.ts";
+export { parseBody } from "./parse-body.ts";
 export { parseFunctionSpec, READ_ONLY_FIELDS } from "./parse-function-spec.ts";
 export type { SpecChecks } from "./parse-function-spec.ts";
 export type { Problem } from "./problem.ts";

@@ -3,9 +3,11 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { KsError, splitPath } from "@kube-serverless/contracts";
 import { type FastifyInstance, fastify } from "fastify";
 import { sendError, toKsError } from "../http/send-error.ts";
+import { addAuthorization } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { EventStreams } from "./event-streams.ts";
 import { addFunctionRoutes } from "./function-routes.ts";
+import { addKeyRoutes } from "./key-routes.ts";
 import { badPath, explainMiss } from "./not-found.ts";
 import { addObserveRoutes } from "./observe-routes.ts";
 import { addPlatformRoutes } from "./platform-routes.ts";
@@ -50,9 +52,14 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
     },
   });
   setBehaviour(app, dependencies, collectMethods(app));
+  addAuthorization(app, { control: dependencies.access, clientAddress: dependencies.clientAddress });
+  app.addHook("onRequest", async ({ raw, routeOptions }) => {
+    if (routeOptions.url !== MESSAGES_PATH) checkJsonHead(raw);
+  });
   addFunctionRoutes(app, dependencies);
   addObserveRoutes(app, dependencies, streams);
   addQueueRoutes(app, dependencies);
+  addKeyRoutes(app, dependencies);
   addPlatformRoutes(app, dependencies, (request) => contexts.get(request)?.origin ?? "");
   await app.ready();
   return {
@@ -96,7 +103,6 @@ function setBehaviour(app: FastifyInstance, dependencies: ApiDependencies, metho
     const path = pathOf(request.url);
     const hasEmptyParameter = Object.values((request.params ?? {}) as Record<string, string>).includes("");
     if (request.is404 || hasEmptyParameter) throw explainMiss(request.method, path, methodsByPath);
-    if (request.routeOptions.url !== MESSAGES_PATH) checkJsonHead(request.raw);
   });
   app.setErrorHandler((error, request, reply) => {
     const told = isFastifyRefusal(error)

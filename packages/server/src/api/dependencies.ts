@@ -1,8 +1,11 @@
+import type { IncomingMessage } from "node:http";
 import type { CronBody, CronCheck, FunctionMetrics, RuntimeInfo } from "@kube-serverless/contracts";
 import type { BodyBudget } from "../http/body-budget.ts";
 import type { FunctionService } from "../functions/port.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
 import type { QueueDriver } from "../queue/port.ts";
+import type { AccessControl } from "../security/access-control.ts";
+import type { ApiKeys } from "../security/keys/api-keys.ts";
 import type { ScalingView } from "../scaling/history.ts";
 import type { StoredFunction } from "../store/port.ts";
 import type { Clock } from "../clock.ts";
@@ -27,6 +30,13 @@ export interface ApiDependencies {
   logs: Pick<FunctionLogs, "query" | "follow">;
   bodies: Pick<BodyBudget, "hold">;
   queues: Pick<QueueDriver, "publish" | "stats">;
+  /** Names of the functions that take from a queue. */
+  takersOf(queue: string): readonly string[];
+  access: AccessControl;
+  /** Undefined where nobody is asked for a key. */
+  keys: ApiKeys | undefined;
+  /** Address of a caller, as the platform trusts it. */
+  clientAddress(request: IncomingMessage): string;
   runtimes(): readonly RuntimeInfo[];
   readiness(): Readiness | Promise<Readiness>;
   /** Prometheus text, in pieces. */

@@ -1,8 +1,9 @@
 import { KsError, parseFunctionSpec } from "@kube-serverless/contracts";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { buildEtag, type FunctionView } from "../functions/port.ts";
+import { allow, type RequestAccess } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
-import { buildDeployedBody, buildFunctionBody } from "./function-body.ts";
+import { buildDeployedBody, buildFunctionBody, type Exposure } from "./function-body.ts";
 import { takePage } from "./list-page.ts";
 import { readJsonBody } from "./request-body.ts";
 
@@ -15,36 +16,44 @@ export interface NameParams {
 
 /** `/functions` and `/functions/{name}`. */
 export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, bodies }: ApiDependencies): void {
-  app.get(LIST_PATH, async (request, reply) => {
-    const page = takePage(functions.list(), (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
+  app.get(LIST_PATH, allow("list", "functions"), async (request, reply) => {
+    const visible = functions.list().filter(({ stored }) => request.access.maySee(stored.spec.name));
+    const page = takePage(visible, (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
     if (page.link !== undefined) void reply.header("Link", page.link);
-    return page.entries.map((view) => buildFunctionBody(view));
+    return page.entries.map((view) => buildFunctionBody(view, exposureOf(request.access, view)));
   });
 
-  app.post(LIST_PATH, async (request, reply) => {
+  app.post(LIST_PATH, allow("create", "functions"), async (request, reply) => {
     const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { cron: checkCron });
-    const view = await functions.create(spec);
+    request.access.require("create", "functions", spec.name);
+    const view = await functions.create(spec).catch((error: unknown) => throwWithoutHidden(error, request.access));
+    request.access.noteChange("create", "functions", spec.name, { generation: view.stored.generation });
     tag(reply, view).code(201).header("Location", `${LIST_PATH}/${spec.name}`);
     return buildDeployedBody(view);
   });
 
-  app.get<NameParams>(ONE_PATH, async (request, reply) => {
+  app.get<NameParams>(ONE_PATH, allow("get", "functions"), async (request, reply) => {
     const { view, code } = await readWithCode(functions, request.params.name);
     tag(reply, view);
-    return buildFunctionBody(view, code);
+    const exposure = exposureOf(request.access, view);
+    return buildFunctionBody(view, request.access.may("get", "functions/code", request.params.name) ? { ...exposure, code } : exposure);
   });
 
-  app.put<NameParams>(ONE_PATH, async (request, reply) => {
+  app.put<NameParams>(ONE_PATH, allow("update", "functions"), async (request, reply) => {
     const { name } = request.params;
     functions.get(name);
     const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { name, cron: checkCron });
-    const view = await functions.update(name, spec, readIfMatch(request));
+    const view = await functions
+      .update(name, spec, readIfMatch(request))
+      .catch((error: unknown) => throwWithoutHidden(error, request.access));
+    request.access.noteChange("update", "functions", name, { generation: view.stored.generation });
     tag(reply, view);
     return buildDeployedBody(view);
   });
 
-  app.delete<NameParams>(ONE_PATH, async (request, reply) => {
+  app.delete<NameParams>(ONE_PATH, allow("delete", "functions"), async (request, reply) => {
     await functions.delete(request.params.name, readIfMatch(request));
+    request.access.noteChange("delete", "functions", request.params.name);
     return reply.code(204).send();
   });
 }
@@ -59,6 +68,18 @@ async function readWithCode(functions: ApiDependencies["functions"], name: strin
     if (isSame && typeof read === "string") return { view, code: read };
     if (isSame) throw read;
   }
+}
+
+function exposureOf(access: RequestAccess, { stored }: FunctionView): Exposure {
+  return { masksEnvironment: !access.may("get", "functions/environment", stored.spec.name) };
+}
+
+/** Whose path is taken is told to who may see that function. */
+function throwWithoutHidden(error: unknown, access: RequestAccess): never {
+  if (!(error instanceof KsError) || error.code !== "ROUTE_CONFLICT") throw error;
+  const { path, function: owner } = error.details as { path: string; function: string };
+  if (access.maySee(owner)) throw error;
+  throw new KsError("ROUTE_CONFLICT", { message: `Path ${path} is taken by another function`, details: { path } });
 }
 
 function tag(reply: FastifyReply, view: FunctionView): FastifyReply {

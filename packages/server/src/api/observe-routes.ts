@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { allow } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import type { EventStream, EventStreams } from "./event-streams.ts";
 import type { NameParams } from "./function-routes.ts";
@@ -10,20 +11,20 @@ const DEFAULT_CRON_RUNS = 100;
 /** What a function did: its metrics, its log, its scaling, its runs by the clock. */
 export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependencies, streams: EventStreams): void {
   const { functions, logs, clock } = dependencies;
-  app.get<NameParams>("/api/v1/functions/:name/metrics", async (request) => {
+  app.get<NameParams>("/api/v1/functions/:name/metrics", allow("get", "functions/metrics"), async (request) => {
     return dependencies.readMetrics(functions.get(request.params.name).stored);
   });
 
-  app.get<NameParams>("/api/v1/functions/:name/scaling", async (request) => {
+  app.get<NameParams>("/api/v1/functions/:name/scaling", allow("get", "functions/scaling"), async (request) => {
     return dependencies.readScaling(functions.get(request.params.name).stored);
   });
 
-  app.get<NameParams>("/api/v1/functions/:name/cron", async (request) => {
+  app.get<NameParams>("/api/v1/functions/:name/cron", allow("get", "functions/cron"), async (request) => {
     const limit = parseLimit((request.query as URLSearchParams).get("limit")) ?? DEFAULT_CRON_RUNS;
     return dependencies.readCron(functions.get(request.params.name).stored, limit);
   });
 
-  app.get<NameParams>("/api/v1/functions/:name/logs", async (request, reply) => {
+  app.get<NameParams>("/api/v1/functions/:name/logs", allow("get", "functions/logs"), async (request, reply) => {
     const { uid } = functions.get(request.params.name).stored;
     const query = parseLogQuery(request.query as URLSearchParams, clock.nowMs());
     if (!wantsFollow(request.query as URLSearchParams)) return logs.query(uid, query);

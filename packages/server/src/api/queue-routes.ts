@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { checkQueueName, KsError } from "@kube-serverless/contracts";
 import type { FastifyInstance } from "fastify";
 import { failpoint } from "../failpoint.ts";
+import { ASKS_ITSELF } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { MAX_MESSAGE_BYTES, readWholeBody } from "./request-body.ts";
 
@@ -13,18 +14,20 @@ interface QueueParams {
 }
 
 /** Publishing to a queue, and how many messages are in it. */
-export function addQueueRoutes(app: FastifyInstance, { queues, bodies }: ApiDependencies): void {
-  app.get<QueueParams>("/api/v1/queues/:queue", async (request) => {
+export function addQueueRoutes(app: FastifyInstance, { queues, bodies, takersOf }: ApiDependencies): void {
+  app.get<QueueParams>("/api/v1/queues/:queue", ASKS_ITSELF, async (request) => {
     const { queue } = request.params;
+    request.access.requireQueue("get", "queues", queue, takersOf(queue));
     const stats = isQueueName(queue) ? await queues.stats(queue) : undefined;
-    if (stats === undefined) throw queueNotFound(queue);
+    if (stats === undefined) throw queueNotFound();
     const { ready, unacked, dead } = stats;
     return { queue, ready, unacked, dead };
   });
 
-  app.post<QueueParams>(MESSAGES_PATH, async (request, reply) => {
+  app.post<QueueParams>(MESSAGES_PATH, ASKS_ITSELF, async (request, reply) => {
     const { queue } = request.params;
-    if (!isQueueName(queue)) throw queueNotFound(queue);
+    request.access.requireQueue("create", "queues/messages", queue, takersOf(queue));
+    if (!isQueueName(queue)) throw queueNotFound();
     const body = await readWholeBody(request.raw, MAX_MESSAGE_BYTES, bodies.hold(reply.raw));
     const messageId = randomUUID();
     const contentType = request.headers["content-type"];
@@ -40,8 +43,8 @@ function isQueueName(queue: string): boolean {
   return checkQueueName(queue) === undefined;
 }
 
-function queueNotFound(queue: string): KsError {
-  return new KsError("QUEUE_NOT_FOUND", { details: { queue, hint: "a queue exists once a queue trigger names it" } });
+function queueNotFound(): KsError {
+  return new KsError("QUEUE_NOT_FOUND");
 }
 
 /** Of the request's headers those that speak of the message: the trace, its encoding and what users add as `X-…`. */

@@ -26,6 +26,12 @@ export async function readJsonBody(request: IncomingMessage, hold: BodyHold): Pr
   return parseStrictJson(await readWholeBody(request, MAX_CONTROL_BODY_BYTES, hold));
 }
 
+/** The same, where nothing at all stands for an object without fields. */
+export async function readOptionalJsonBody(request: IncomingMessage, hold: BodyHold): Promise<unknown> {
+  const body = await readWholeBody(request, MAX_CONTROL_BODY_BYTES, hold);
+  return body.length === 0 ? {} : parseStrictJson(body);
+}
+
 export async function readWholeBody(request: IncomingMessage, limitBytes: number, hold: BodyHold): Promise<Buffer> {
   const { chunks, bytes } = await readBody(request, limitBytes, hold);
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, bytes);

@@ -1,6 +1,7 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { CallEntrance } from "../dispatch/call.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import { QueueTakers } from "./queue-takers.ts";
 import { buildRoutes, RouteTable } from "./route-table.ts";
 import type { StoredFunction } from "../store/port.ts";
 
@@ -56,6 +57,7 @@ export class FunctionRegistry {
   readonly routes = new RouteTable();
   /** Also has what an update asks for and does not serve yet: two functions never take each other's paths. */
   readonly reservedRoutes = new RouteTable();
+  readonly queueTakers = new QueueTakers();
   readonly #byName = new Map<string, FunctionEntry>();
   readonly #byUid = new Map<string, FunctionEntry>();
 
@@ -94,12 +96,14 @@ export class FunctionRegistry {
     this.#byUid.delete(entry.stored.uid);
     this.routes.remove(entry.stored.uid);
     this.reservedRoutes.remove(entry.stored.uid);
+    this.queueTakers.remove(entry.stored.uid);
   }
 
   /** Brings both tables in step with the entry: the served triggers lead somewhere, the wanted ones are reserved. */
   syncRoutes(entry: FunctionEntry): void {
     const { uid, spec, served, generation } = entry.stored;
     const wanted = buildRoutes(uid, spec);
+    this.queueTakers.set(uid, served === undefined ? [spec] : [spec, served.spec]);
     // Nearly always what is wanted serves: ten thousand functions are read at a start.
     const serving = served === undefined || served.generation === generation ? wanted : buildRoutes(uid, served.spec);
     this.routes.set(uid, serving);

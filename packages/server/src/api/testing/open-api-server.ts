@@ -11,6 +11,7 @@ import { BodyBudget } from "../../http/body-budget.ts";
 import { parseTarget } from "../../http/target.ts";
 import { createFunctionLogs, type FunctionLogs } from "../../logs/function-logs.ts";
 import { emptyMetrics } from "../../metrics/function-counters.ts";
+import { AccessControl } from "../../security/access-control.ts";
 import type { QueueMessage } from "../../queue/port.ts";
 import { createControlApi } from "../control-api.ts";
 import type { ApiDependencies, Readiness } from "../dependencies.ts";
@@ -59,6 +60,10 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
       },
       stats: async (queue) => (queue === "orders" ? { ready: opened.published.length, unacked: 0, dead: 0 } : undefined),
     },
+    takersOf: () => [],
+    access: new AccessControl({ authenticator: undefined, audit: { add: () => {} } }),
+    keys: undefined,
+    clientAddress: (request) => request.socket.remoteAddress ?? "",
     runtimes: () => [{ name: "nodejs18", language: "nodejs", version: "18.20.8", exact: true, available: true, hint: "" }],
     readiness: () => opened.readiness,
     scrape: () => ["# HELP kube_serverless_up Up.\n", "kube_serverless_up 1\n"],

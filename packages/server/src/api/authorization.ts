@@ -1,0 +1,102 @@
+import type { IncomingMessage } from "node:http";
+import { type Access, KsError, type Resource, type Verb } from "@kube-serverless/contracts";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { buildAccessError } from "../security/access.ts";
+import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
+import { ANONYMOUS, type Authentication } from "../security/authentication/authentication.ts";
+
+/** What a route asks of its caller; for a resource of a function, over the one that `:name` names. */
+export interface AccessRule {
+  verb: Verb;
+  resource: Resource;
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** `open`: for everybody. A route must say. */
+    access?: AccessRule | "open" | "decided-by-handler";
+  }
+  interface FastifyRequest {
+    access: RequestAccess;
+  }
+}
+
+/** Options of a route that asks for this. */
+export function allow(verb: Verb, resource: Resource): { config: { access: AccessRule } } {
+  return { config: { access: { verb, resource } } };
+}
+
+/** Options of a route for everybody. */
+export const OPEN = { config: { access: "open" } } as const;
+/** Options of a route whose handler knows best what to ask. */
+export const ASKS_ITSELF = { config: { access: "decided-by-handler" } } as const;
+
+/** Who makes a request, and what they may do. */
+export class RequestAccess {
+  readonly #control: AccessControl;
+  readonly #authentication: Authentication;
+  readonly #origin: RequestOrigin;
+
+  constructor(control: AccessControl, authentication: Authentication, origin: RequestOrigin) {
+    this.#control = control;
+    this.#authentication = authentication;
+    this.#origin = origin;
+  }
+
+  may(verb: Verb, resource: Resource, functionName?: string): boolean {
+    return this.#control.decide(this.#authentication, verb, resource, functionName) === "allowed";
+  }
+
+  maySee(functionName: string): boolean {
+    return this.#control.maySee(this.#authentication, functionName);
+  }
+
+  /** @throws KsError `UNAUTHENTICATED`, `FORBIDDEN`, or the 404 of what does not exist */
+  require(verb: Verb, resource: Resource, functionName?: string): void {
+    this.#enforce(this.#control.decide(this.#authentication, verb, resource, functionName), verb, resource, functionName);
+  }
+
+  /** @throws the same; a queue has no owner: what it holds goes to the functions that take from it. */
+  requireQueue(verb: Verb, resource: "queues" | "queues/messages", queue: string, takers: readonly string[]): void {
+    this.#enforce(this.#control.decideQueue(this.#authentication, verb, resource, takers), verb, resource, queue);
+  }
+
+  /** Notes a change for the audit log. */
+  noteChange(verb: Verb, resource: Resource, target: string, details?: Readonly<Record<string, string | number | boolean>>): void {
+    this.#control.noteChange(this.#authentication, { verb, resource, target, details }, this.#origin);
+  }
+
+  #enforce(access: Access, verb: Verb, resource: Resource, target: string | undefined): void {
+    if (access === "allowed") return;
+    const notFound = resource.startsWith("queues") ? "QUEUE_NOT_FOUND" : "FUNCTION_NOT_FOUND";
+    const error = buildAccessError(access, this.#authentication, { verb, resource, notFound });
+    const refused = access === "not-found" ? "FORBIDDEN" : error.code;
+    this.#control.noteRefusal(this.#authentication, { verb, resource, target, refused }, this.#origin);
+    throw error;
+  }
+}
+
+export interface AuthorizationOptions {
+  control: AccessControl;
+  /** Address of the caller, as the platform trusts it. */
+  clientAddress(request: IncomingMessage): string;
+}
+
+/** Asks on every route what it says; a route that says nothing is a defect and stops the start. */
+export function addAuthorization(app: FastifyInstance, { control, clientAddress }: AuthorizationOptions): void {
+  app.decorateRequest("access");
+  app.addHook("onRoute", ({ url, config }) => {
+    if (config?.access === undefined) throw new KsError("INTERNAL", { message: `The route ${url} does not say who may use it` });
+  });
+  app.addHook("onRequest", async (request) => {
+    const origin = { from: clientAddress(request.raw), requestId: request.id };
+    const authentication = control.isOn ? await control.authenticate(request.headers as Record<string, string>) : ANONYMOUS;
+    request.access = new RequestAccess(control, authentication, origin);
+    const rule = request.routeOptions.config.access;
+    if (typeof rule === "object") request.access.require(rule.verb, rule.resource, readName(request));
+  });
+}
+
+function readName(request: FastifyRequest): string | undefined {
+  return (request.params as { name?: string } | undefined)?.name;
+}
