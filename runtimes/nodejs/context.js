@@ -30,6 +30,8 @@ class Context {
     this.memoryLimitInMB = facts.memory;
     this.awsRequestId = call.meta.id;
     this.requestId = call.meta.id;
+    /** Who called; undefined for who did not prove it. */
+    this.caller = call.meta.caller;
     this.logGroupName = facts.logGroup;
     this.logStreamName = facts.logStream;
     this.callbackWaitsForEmptyEventLoop = true;

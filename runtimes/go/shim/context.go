@@ -54,6 +54,8 @@ func (v *callValues) Value(key any) any {
 		return v.call.deadline()
 	case "rawBody":
 		return v.call.body
+	case "caller":
+		return v.call.caller()
 	case "traceparent":
 		return v.call.meta.traceparent
 	case "log":
@@ -62,6 +64,15 @@ func (v *callValues) Value(key any) any {
 		return log.New(logWriter{v.call}, "", 0)
 	}
 	return nil
+}
+
+// caller says who called, as a map; nil for who did not prove it.
+func (c *call) caller() any {
+	if c.meta.caller == nil {
+		return nil
+	}
+	value, _ := parseJSON(c.meta.caller)
+	return value
 }
 
 // log prints its arguments, parted by spaces, as a line of this call.

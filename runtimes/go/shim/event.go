@@ -17,6 +17,7 @@ type callMeta struct {
 	headers     []byte
 	params      []byte
 	trigger     []byte
+	caller      []byte
 }
 
 func (m *callMeta) parse(text []byte) bool {
@@ -42,6 +43,8 @@ func (m *callMeta) parse(text []byte) bool {
 			m.params = raw
 		case "trigger":
 			m.trigger = raw
+		case "caller":
+			m.caller = raw
 		}
 	})
 }

@@ -48,14 +48,16 @@ class FunctionInfo:
 class Context:
     """Names that handlers for AWS Lambda use, and `request_id`, `deadline`, `log`, `signal`."""
 
-    __slots__ = ("_info", "request_id", "deadline", "signal", "__dict__")
+    __slots__ = ("_info", "request_id", "caller", "deadline", "signal", "__dict__")
 
     client_context = None
     identity = None
 
-    def __init__(self, info, request_id, timeout_ms):
+    def __init__(self, info, request_id, timeout_ms, caller=None):
         self._info = info
         self.request_id = request_id
+        # A dictionary that says who called; None for who did not prove it.
+        self.caller = caller
         # Milliseconds since 1970, as `Date.now()` counts them elsewhere.
         self.deadline = _now() * 1000 + timeout_ms
         self.signal = Signal()

@@ -23,7 +23,7 @@ async def serve(call, handler, info, mode):
     except InvalidBody as error:
         call.fail("INVALID_REQUEST", {"type": "InvalidBody", "message": str(error)}, 0)
         return
-    context = call.context = Context(info, call.request_id, meta.get("timeoutMs", 0))
+    context = call.context = Context(info, call.request_id, meta.get("timeoutMs", 0), meta.get("caller"))
     if call.is_cancelled:
         context.signal._abort()
     current_call.set(call)

@@ -50,6 +50,8 @@ interface EventVectors {
   events: { name: string; call: { meta: Json; bodyBase64: string }; expectedEvent?: Json; expectedError?: ExpectedError }[];
   responses: {
     name: string;
+    /** Beside that of `call`. */
+    meta?: Json;
     returns: { value: unknown } | { source: Partial<Record<string, string>> };
     expected: ExpectedResponse | { error: ExpectedError };
   }[];
@@ -212,13 +214,13 @@ function playValues(language: ShimLanguage): void {
 
 function playSources(language: ShimLanguage): void {
   test("returned by source", async (t) => {
-    for (const { name, returns, expected } of eventVectors.responses) {
+    for (const { name, meta, returns, expected } of eventVectors.responses) {
       const source = "source" in returns ? returns.source[language.language] : undefined;
       if (source === undefined) continue;
       await t.test(name, async () => {
         const shim = await startSpecialised(language, source);
         try {
-          assertExpected(await shim.call("{}", eventVectors.call), expected, language.language);
+          assertExpected(await shim.call("{}", { ...eventVectors.call, ...meta }), expected, language.language);
         } finally {
           await shim.stop();
         }

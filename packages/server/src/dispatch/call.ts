@@ -43,6 +43,14 @@ export interface CallEntrance extends CallKeeper {
   submit(call: Call): void;
 }
 
+/** What a call was let in with. */
+export interface Admission {
+  /** Gives its places back; once the call has ended, however it did. */
+  leave(): void;
+  /** Headers of the answer that tell what is left of the limits. */
+  headers(): Readonly<Record<string, string>> | undefined;
+}
+
 /** One call on its way through the gateway: waits in the queue, runs in a slot, ends exactly once. */
 export class Call implements CallSink {
   readonly head: CallHead;
@@ -69,6 +77,8 @@ export class Call implements CallSink {
   reachedElsewhere = false;
   /** Changes where another dispatcher takes it over. */
   keeper: CallKeeper;
+  /** Undefined where nothing is limited. */
+  admission: Admission | undefined;
 
   constructor(keeper: CallKeeper, head: CallHead, body: readonly Buffer[], bodyBytes: number, receiver: CallReceiver, arrivedAtMs: number) {
     this.keeper = keeper;

@@ -7,7 +7,8 @@ import { type Route, RouteTable } from "./route-table.ts";
 function route(uid: string, path: string, methods?: readonly string[]): Route {
   const parsed = parsePathPattern(path);
   assert.ok("pattern" in parsed, `${path}: ${JSON.stringify(parsed)}`);
-  return { uid, functionName: uid, path, methods, pattern: parsed.pattern };
+  const config = { path, ...(methods === undefined ? {} : { methods: [...methods] }) } as Route["config"];
+  return { uid, functionName: uid, path, methods, config, pattern: parsed.pattern };
 }
 
 function tableOf(routes: readonly Route[]): RouteTable {

@@ -1,4 +1,4 @@
-import { methodsOverlap, type PathPattern, parsePathPattern } from "@kube-serverless/contracts";
+import { type HttpTrigger, methodsOverlap, type PathPattern, parsePathPattern } from "@kube-serverless/contracts";
 import type { SpecWithoutCode } from "../store/port.ts";
 
 /** One HTTP trigger in the table. */
@@ -7,6 +7,8 @@ export interface Route {
   functionName: string;
   path: string;
   methods: readonly string[] | undefined;
+  /** What the trigger says beside. */
+  config: HttpTrigger["config"];
   pattern: PathPattern;
 }
 
@@ -16,7 +18,10 @@ export interface RouteMatch {
 }
 
 /** What a path led to: a route, or the methods that it would take. */
-export type RouteLookup = { kind: "match"; match: RouteMatch } | { kind: "method"; allow: string[] } | { kind: "none" };
+export type RouteLookup =
+  | { kind: "match"; match: RouteMatch }
+  | { kind: "method"; allow: string[]; routes: readonly Route[] }
+  | { kind: "none" };
 
 class Node {
   readonly literals = new Map<string, Node>();
@@ -63,10 +68,11 @@ export class RouteTable {
   }
 
   find(segments: readonly string[], method: string): RouteLookup {
-    const allow = new Set<string>();
-    const route = walk(this.#root, segments, 0, method, allow);
+    const others: Route[] = [];
+    const route = walk(this.#root, segments, 0, method, others);
     if (route !== undefined) return { kind: "match", match: { route, params: readParams(route.pattern, segments) } };
-    return allow.size > 0 ? { kind: "method", allow: [...allow] } : { kind: "none" };
+    if (others.length === 0) return { kind: "none" };
+    return { kind: "method", allow: [...new Set(others.flatMap(({ methods = [] }) => methods))], routes: others };
   }
 
   #listAt(route: Route, create: boolean): Route[] | undefined {
@@ -114,30 +120,32 @@ export function buildRoutes(uid: string, spec: SpecWithoutCode): Route[] {
     if (trigger.type !== "http") continue;
     const parsed = parsePathPattern(trigger.config.path);
     if ("problem" in parsed) continue;
-    routes.push({ uid, functionName: spec.name, path: trigger.config.path, methods: trigger.config.methods, pattern: parsed.pattern });
+    const { config } = trigger;
+    routes.push({ uid, functionName: spec.name, path: config.path, methods: config.methods, config, pattern: parsed.pattern });
   }
   return routes;
 }
 
-function walk(node: Node, segments: readonly string[], depth: number, method: string, allow: Set<string>): Route | undefined {
+function walk(node: Node, segments: readonly string[], depth: number, method: string, others: Route[]): Route | undefined {
   if (depth === segments.length) {
-    return pick(node.exact, method, allow) ?? pick(node.wildcard, method, allow);
+    return pick(node.exact, method, others) ?? pick(node.wildcard, method, others);
   }
   const segment = segments[depth]!;
   const literal = node.literals.get(segment);
-  const byLiteral = literal === undefined ? undefined : walk(literal, segments, depth + 1, method, allow);
+  const byLiteral = literal === undefined ? undefined : walk(literal, segments, depth + 1, method, others);
   if (byLiteral !== undefined) return byLiteral;
   // A parameter takes at least one character.
-  const byParameter = node.parameter === undefined || segment === "" ? undefined : walk(node.parameter, segments, depth + 1, method, allow);
-  return byParameter ?? pick(node.wildcard, method, allow);
+  const byParameter =
+    node.parameter === undefined || segment === "" ? undefined : walk(node.parameter, segments, depth + 1, method, others);
+  return byParameter ?? pick(node.wildcard, method, others);
 }
 
-/** HEAD goes where GET goes. */
-function pick(routes: readonly Route[], method: string, allow: Set<string>): Route | undefined {
+/** HEAD goes where GET goes; `others` gets the routes of other methods. */
+function pick(routes: readonly Route[], method: string, others: Route[]): Route | undefined {
   for (const route of routes) {
     const { methods } = route;
     if (methods === undefined || methods.includes(method) || (method === "HEAD" && methods.includes("GET"))) return route;
-    for (const allowed of methods) allow.add(allowed);
+    others.push(route);
   }
   return undefined;
 }

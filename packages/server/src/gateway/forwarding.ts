@@ -13,6 +13,15 @@ export class Forwarding {
     this.#proto = proto;
   }
 
+  /** Address of who made the request: the last one that no trusted proxy has. */
+  clientAddress(req: IncomingMessage): string {
+    const address = plainAddress(req.socket.remoteAddress ?? "");
+    if (!this.#trusts(address)) return address;
+    const hops = req.headers["x-forwarded-for"];
+    const before = (typeof hops === "string" ? hops : "").split(",").map((hop) => plainAddress(hop.trim()));
+    return before.findLast((hop) => isIP(hop) !== 0 && !this.#trusts(hop)) ?? address;
+  }
+
   /** hot */
   apply(req: IncomingMessage, head: RequestHead): void {
     const { headers } = head;
@@ -31,6 +40,7 @@ export class Forwarding {
     return `${told("x-forwarded-proto") ?? this.#proto}://${told("x-forwarded-host") ?? authority ?? host}`;
   }
 
+  /** hot */
   #trusts(address: string): boolean {
     return this.#trusted !== undefined && address !== "" && this.#trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
   }

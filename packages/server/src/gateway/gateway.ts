@@ -1,5 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { KsError, RESERVED_SEGMENTS, splitPath, type TriggerInfo } from "@kube-serverless/contracts";
+import {
+  type Caller,
+  type HttpTrigger,
+  KsError,
+  RESERVED_SEGMENTS,
+  splitPath,
+  type TriggerInfo,
+  type WebhookSignature,
+} from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { BodyBudget } from "../http/body-budget.ts";
 import { type Body, hasNoBody, readBody } from "../http/read-body.ts";
@@ -10,7 +18,12 @@ import type { WholeAnswers } from "../http/whole-answers.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import type { CallHead } from "../instances/port.ts";
 import type { CallTracer } from "../telemetry/call-tracer.ts";
-import { Call, type CallReceiver } from "../dispatch/call.ts";
+import { type Admission, Call, type CallReceiver } from "../dispatch/call.ts";
+import type { Route } from "../functions/route-table.ts";
+import type { Authentication } from "../security/authentication/authentication.ts";
+import { stripCredentials } from "../security/authentication/authentication.ts";
+import { checkWebhook, compileWebhookCheck } from "../security/webhooks/verify-signature.ts";
+import type { AskedFunction, CallAdmission } from "./call-admission.ts";
 import type { Forwarding } from "./forwarding.ts";
 import { InvokeReply, TriggerReply } from "./reply.ts";
 import { createRequestId } from "./request-id.ts";
@@ -30,13 +43,29 @@ interface Inbound {
 }
 
 /** What a request asks of a function. */
-interface Invocation {
-  entry: FunctionEntry;
+interface Invocation extends AskedFunction {
+  /** How the sender of a webhook has to prove itself. */
+  signature: WebhookSignature | undefined;
   method: string;
   path: string;
   params: Record<string, string> | undefined;
   trigger: TriggerInfo;
   receiver: CallReceiver;
+}
+
+/** A function's own address, or the path of one of its triggers. */
+interface TriggerDoor {
+  path: string;
+  params: Record<string, string> | undefined;
+  config: HttpTrigger["config"] | undefined;
+  notFound(): KsError;
+}
+
+/** A call that may be made. */
+interface Admitted {
+  invocation: Invocation;
+  admission: Admission | undefined;
+  caller: Caller | undefined;
 }
 
 /** Everything that isn't a call. */
@@ -49,6 +78,7 @@ export interface GatewayOptions {
   guard: RequestGuard;
   registry: FunctionRegistry;
   control: ControlHandler;
+  admission: CallAdmission;
   forwarding: Forwarding;
   bodies: BodyBudget;
   answers: WholeAnswers;
@@ -114,8 +144,7 @@ export class Gateway {
   #routeHost(inbound: Inbound, name: string): void {
     const split = splitPath(inbound.target.path);
     if ("problem" in split) throw new KsError("BAD_REQUEST", { message: `Bad request: the path ${split.problem}` });
-    const entry = this.#options.registry.require(name);
-    this.#invokeTrigger(inbound, entry, inbound.target.path, undefined);
+    this.#invokeByName(inbound, name, inbound.target.path);
   }
 
   #routePath(inbound: Inbound, segments: readonly string[]): void {
@@ -123,7 +152,7 @@ export class Gateway {
     if (first === "api") return this.#routeApi(inbound, segments);
     if (first === "fn") {
       if (second === undefined || second === "") throw new KsError("ROUTE_NOT_FOUND");
-      return this.#invokeTrigger(inbound, this.#options.registry.require(second), rawPathBehind(inbound.target.path, 2), undefined);
+      return this.#invokeByName(inbound, second, rawPathBehind(inbound.target.path, 2));
     }
     if (first !== undefined && PLATFORM_SEGMENTS.has(first)) return this.#control(inbound);
     this.#routeTrigger(inbound, segments);
@@ -132,48 +161,122 @@ export class Gateway {
   #routeApi(inbound: Inbound, segments: readonly string[]): void {
     const isInvoke = segments.length === 5 && segments[1] === "v1" && segments[2] === "functions" && segments[4] === "invoke";
     if (!isInvoke) return this.#control(inbound);
-    const entry = this.#options.registry.require(segments[3]!);
+    const entry = this.#options.registry.byName(segments[3]!);
+    if (entry === undefined) return this.#miss(inbound, functionNotFound());
     if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
     const receiver = new InvokeReply(inbound.req, inbound.res, this.#options.answers);
-    this.#invoke(inbound, { entry, method: "POST", path: "/invoke", params: undefined, trigger: { type: "invoke" }, receiver });
+    this.#invoke(inbound, {
+      entry,
+      auth: undefined,
+      notFound: functionNotFound,
+      signature: undefined,
+      method: "POST",
+      path: "/invoke",
+      params: undefined,
+      trigger: { type: "invoke" },
+      receiver,
+    });
   }
 
   #routeTrigger(inbound: Inbound, segments: readonly string[]): void {
     const { registry } = this.#options;
     const found = registry.routes.find(segments, inbound.req.method ?? "GET");
-    if (found.kind === "method") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: found.allow.join(", ") } });
-    if (found.kind === "none") {
-      if (segments.length === 0) return this.#control(inbound);
-      throw new KsError("ROUTE_NOT_FOUND", { message: `Not found: no function has a trigger for ${inbound.target.path}` });
-    }
-    const entry = registry.byUid(found.match.route.uid);
-    if (entry === undefined) throw new KsError("FUNCTION_NOT_FOUND");
-    this.#invokeTrigger(inbound, entry, inbound.target.path, found.match.params);
+    if (found.kind === "none" && segments.length === 0) return this.#control(inbound);
+    if (found.kind !== "match") return this.#miss(inbound, routeNotFound(inbound), found.kind === "method" ? found : undefined);
+    const { route, params } = found.match;
+    const entry = registry.byUid(route.uid);
+    if (entry === undefined) return this.#miss(inbound, routeNotFound(inbound));
+    this.#invokeTrigger(inbound, entry, {
+      path: inbound.target.path,
+      params,
+      config: route.config,
+      notFound: () => routeNotFound(inbound),
+    });
   }
 
-  #invokeTrigger(inbound: Inbound, entry: FunctionEntry, path: string, params: Record<string, string> | undefined): void {
-    const receiver = new TriggerReply(inbound.req, inbound.res, this.#options.answers);
-    this.#invoke(inbound, { entry, method: inbound.req.method ?? "GET", path, params, trigger: { type: "http" }, receiver });
+  #invokeByName(inbound: Inbound, name: string, path: string): void {
+    const entry = this.#options.registry.byName(name);
+    if (entry === undefined) return this.#miss(inbound, functionNotFound());
+    this.#invokeTrigger(inbound, entry, { path, params: undefined, config: undefined, notFound: functionNotFound });
+  }
+
+  #invokeTrigger(inbound: Inbound, entry: FunctionEntry, { path, params, config, notFound }: TriggerDoor): void {
+    const { spec } = entry.stored.served ?? entry.stored;
+    this.#invoke(inbound, {
+      entry,
+      auth: config?.auth ?? spec.auth,
+      notFound,
+      signature: config?.signature,
+      method: inbound.req.method ?? "GET",
+      path,
+      params,
+      trigger: { type: "http" },
+      receiver: new TriggerReply(inbound.req, inbound.res, this.#options.answers),
+    });
+  }
+
+  /** Nothing is there, or nothing for this method: callers who may not know the difference get one answer for both. */
+  #miss(inbound: Inbound, error: KsError, others?: { allow: readonly string[]; routes: readonly Route[] }): void {
+    const { admission, registry } = this.#options;
+    this.#whenKnown(inbound, admission.identify(inbound.head.headers), (authentication) => {
+      const mayKnow = others?.routes.some(({ uid, config }) => {
+        const entry = registry.byUid(uid);
+        return entry !== undefined && admission.mayKnow({ entry, auth: config.auth ?? entry.stored.spec.auth }, authentication);
+      });
+      if (mayKnow === true) throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: others!.allow.join(", ") } });
+      throw admission.explainMiss(error, authentication);
+    });
   }
 
   /** hot */
   #invoke(inbound: Inbound, invocation: Invocation): void {
-    const { req } = inbound;
-    const { entry } = invocation;
-    if (hasNoBody(req)) return this.#submit(inbound, invocation, { chunks: [], bytes: 0 }, inbound.arrivedAtMs);
-    const announced = Number(req.headers["content-length"] ?? 0);
-    // The function wakes while its body is still coming.
-    if (announced <= MAX_CALL_BODY_BYTES) entry.entrance().warm();
-    readBody(req, MAX_CALL_BODY_BYTES, this.#options.bodies.hold(inbound.res))
-      // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
-      .then((body) => this.#submit(inbound, invocation, body, this.#options.clock.monotonicMs()))
-      .catch((error: unknown) => this.#fail(req, inbound.res, error, inbound.requestId));
+    const known = this.#options.admission.identify(inbound.head.headers);
+    if (!(known instanceof Promise)) return this.#admit(inbound, invocation, known);
+    this.#whenKnown(inbound, known, (authentication) => this.#admit(inbound, invocation, authentication));
+  }
+
+  /** Goes on when it is known who calls. */
+  #whenKnown(inbound: Inbound, known: Authentication | Promise<Authentication>, goOn: (authentication: Authentication) => void): void {
+    if (!(known instanceof Promise)) return goOn(known);
+    known.then(goOn).catch((error: unknown) => this.#fail(inbound.req, inbound.res, error, inbound.requestId));
   }
 
   /** hot */
-  #submit(inbound: Inbound, invocation: Invocation, body: Body, wholeAtMs: number): void {
+  #admit(inbound: Inbound, invocation: Invocation, authentication: Authentication): void {
+    const { admission, forwarding, bodies, clock } = this.#options;
+    const { req, res, head, requestId } = inbound;
+    const admitted = admission.admit(invocation, authentication, () => forwarding.clientAddress(req), requestId);
+    const caller = admission.callerOf(authentication, invocation.entry.stored.spec.name);
+    stripCredentials(head.headers, authentication);
+    const known: Admitted = { invocation, admission: admitted, caller };
+    if (hasNoBody(req)) return this.#submitEmpty(inbound, known);
+    const announced = Number(req.headers["content-length"] ?? 0);
+    // The function wakes while its body is still coming, unless that has to prove its sender first.
+    if (announced <= MAX_CALL_BODY_BYTES && invocation.signature === undefined) invocation.entry.entrance().warm();
+    readBody(req, MAX_CALL_BODY_BYTES, bodies.hold(res))
+      // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
+      .then((body) => this.#submit(inbound, known, body, clock.monotonicMs()))
+      .catch((error: unknown) => {
+        admitted?.leave();
+        this.#fail(req, res, error, requestId);
+      });
+  }
+
+  /** hot */
+  #submitEmpty(inbound: Inbound, admitted: Admitted): void {
+    try {
+      this.#submit(inbound, admitted, { chunks: [], bytes: 0 }, inbound.arrivedAtMs);
+    } catch (error) {
+      admitted.admission?.leave();
+      throw error;
+    }
+  }
+
+  /** hot */
+  #submit(inbound: Inbound, { invocation, admission, caller }: Admitted, body: Body, wholeAtMs: number): void {
     const { req, res, head, target, requestId } = inbound;
-    const { entry } = invocation;
+    const { entry, signature } = invocation;
+    if (signature !== undefined) this.#checkSignature(signature, entry, head, body);
     const entrance = entry.entrance();
     this.#options.forwarding.apply(req, head);
     const trace = this.#options.tracer?.begin(head.headers["traceparent"]);
@@ -188,14 +291,22 @@ export class Gateway {
       timeoutMs: entry.timeoutMs,
     };
     if (invocation.params !== undefined) callHead.params = invocation.params;
+    if (caller !== undefined) callHead.caller = caller;
     const traceparent = head.headers["traceparent"];
     if (traceparent !== undefined) callHead.traceparent = traceparent;
     const call = new Call(entrance, callHead, body.chunks, body.bytes, invocation.receiver, wholeAtMs);
     call.trace = trace;
+    call.admission = admission;
     res.on("close", () => {
       if (!res.writableFinished) call.abandon();
     });
     entrance.submit(call);
+  }
+
+  /** @throws KsError `UNAUTHENTICATED` */
+  #checkSignature(signature: WebhookSignature, entry: FunctionEntry, head: RequestHead, body: Body): void {
+    const { environment } = (entry.stored.served ?? entry.stored).spec;
+    checkWebhook(compileWebhookCheck(signature, environment), head.headers, body.chunks, this.#options.clock.nowMs());
   }
 
   #control({ req, res, head, requestId, target }: Inbound): void {
@@ -218,4 +329,12 @@ function rawPathBehind(path: string, segments: number): string {
     if (at < 0) return "/";
   }
   return path.slice(at);
+}
+
+function functionNotFound(): KsError {
+  return new KsError("FUNCTION_NOT_FOUND");
+}
+
+function routeNotFound({ target }: Inbound): KsError {
+  return new KsError("ROUTE_NOT_FOUND", { message: `Not found: no function has a trigger for ${target.path}` });
 }

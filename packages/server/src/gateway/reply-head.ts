@@ -82,6 +82,8 @@ export function appendCallHeaders(headers: string[], call: Call): void {
     "Server-Timing",
     serverTiming(call),
   );
+  const limits = call.admission?.headers();
+  if (limits !== undefined) for (const name in limits) headers.push(name, limits[name]!);
 }
 
 /** https://www.w3.org/TR/server-timing/ — where the time went, in milliseconds. */

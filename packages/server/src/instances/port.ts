@@ -1,4 +1,4 @@
-import type { KsError, RuntimeInfo, TriggerInfo } from "@kube-serverless/contracts";
+import type { Caller, KsError, RuntimeInfo, TriggerInfo } from "@kube-serverless/contracts";
 import type { SpecWithoutCode } from "../store/port.ts";
 
 /** The revision a replica is made of. */
@@ -20,6 +20,8 @@ export interface CallHead {
   trigger: TriggerInfo;
   timeoutMs: number;
   traceparent?: string;
+  /** Left out for who did not prove who they are. */
+  caller?: Caller;
 }
 
 export type BodyKind = "json" | "text" | "binary" | "none";

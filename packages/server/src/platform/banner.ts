@@ -9,6 +9,10 @@ export interface BannerFacts {
   runtimes: readonly RuntimeInfo[];
   sandbox: SandboxStrength;
   queues: string;
+  /** Whether callers are asked for a key. */
+  auth: boolean;
+  /** Made at this start; shown once. */
+  newAdminKey: string | undefined;
 }
 
 const NETWORKS: Record<SandboxStrength["network"], string> = {
@@ -42,11 +46,13 @@ export function formatBanner(facts: BannerFacts): string {
     `  sandbox     ${describeSandbox(facts.sandbox)}`,
     `  network     ${NETWORKS[facts.sandbox.network]}`,
     `  queues      ${facts.queues}`,
+    `  access      ${describeAccess(facts)}`,
     `  reference   ${url}/docs`,
     "",
+    ...showKey(facts.newAdminKey),
     "  Try it:",
     "",
-    ...commandsToTry(url).map((command) => `  ${command}`),
+    ...commandsToTry(url, facts.auth).map((command) => `  ${command}`),
     "",
   ].join("\n");
 }
@@ -61,12 +67,22 @@ function describeSandbox({ driver, memory }: SandboxStrength): string {
   return `plain processes, ${MEMORY[memory]}: functions can read what you can read (install bubblewrap for more)`;
 }
 
+function describeAccess({ auth }: BannerFacts): string {
+  return auth ? "for callers with an API key or a token" : "for everybody who reaches it (--auth asks for a key)";
+}
+
+function showKey(key: string | undefined): string[] {
+  if (key === undefined) return [];
+  return ["  The first admin key, shown this once; keep it, as it makes all others:", "", `  export KS_KEY=${key}`, ""];
+}
+
 /** Deploy, call, look. */
-export function commandsToTry(url: string): string[] {
-  const json = `-H 'Content-Type: application/json'`;
+export function commandsToTry(url: string, auth: boolean): string[] {
+  const key = auth ? ' -H "Authorization: Bearer $KS_KEY"' : "";
+  const json = `-H 'Content-Type: application/json'${key}`;
   return [
     `curl -X POST ${url}/api/v1/functions ${json} -d '{"name": "hello", "runtime": "nodejs18", "handler": "index.handler", "code": "exports.handler = async (event) => ({ statusCode: 200, body: { hello: event.body } });"}'`,
     `curl -X POST ${url}/api/v1/functions/hello/invoke ${json} -d '{"name": "world"}'`,
-    `curl ${url}/api/v1/functions/hello/logs`,
+    `curl${key} ${url}/api/v1/functions/hello/logs`,
   ];
 }

@@ -28,11 +28,13 @@ export interface FunctionParts {
   tasks: TaskGroup;
   log: Logger;
   onTriggersChanged(): void;
+  /** A function is gone, and all that was kept of it may go. */
+  onDeleted(uid: string): void;
 }
 
 /** The use-cases and what they stand on: code cache, deployer, and a dispatcher for each function that is called. */
 export function createFunctions(parts: FunctionParts): { service: DefaultFunctionService; deployer: Deployer } {
-  const { clock, store, registry, provider, metrics, logs, tasks, log, onTriggersChanged } = parts;
+  const { clock, store, registry, provider, metrics, logs, tasks, log, onTriggersChanged, onDeleted } = parts;
   const codeCache = new CodeCache(CODE_CACHE_BYTES);
   const deployer = new Deployer({
     clock,
@@ -61,6 +63,7 @@ export function createFunctions(parts: FunctionParts): { service: DefaultFunctio
     },
     onDeleted: (uid) => {
       metrics.remove(uid);
+      onDeleted(uid);
       tasks.run("remove function log", () => logs.remove(uid));
     },
   });

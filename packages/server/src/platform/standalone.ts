@@ -25,6 +25,10 @@ import { TaskGroup } from "../task-group.ts";
 import { CallTracer } from "../telemetry/call-tracer.ts";
 import { validateCronSchedule } from "../triggers/cron-schedule.ts";
 import { TriggerInvoker } from "../triggers/invoker.ts";
+import { CallAdmission } from "../gateway/call-admission.ts";
+import { BUDGETS_MODULE, SqliteBudgetStore } from "../security/sqlite/sqlite-budget-store.ts";
+import { KEYS_MODULE, SqliteKeyStore } from "../security/sqlite/sqlite-key-store.ts";
+import { Access } from "./access.ts";
 import type { BannerFacts } from "./banner.ts";
 import { CallRecorder } from "./call-recorder.ts";
 import { FunctionOutput } from "./function-output.ts";
@@ -37,6 +41,8 @@ import { Triggers } from "./triggers.ts";
 /** Answers that are complete may take so long to leave. */
 const CLOSE_GRACE_MS = 1000;
 const LAST_SPANS_MS = 2000;
+/** Of a function that was never called. */
+const NO_USAGE = { gbSeconds: 0, invocations: 0 };
 
 /** The running server of one machine. */
 export interface Platform {
@@ -51,7 +57,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const { failpoint } = config;
   const opening = createSqliteStore({
     folder: config.dataFolder,
-    modules: [EMBEDDED_QUEUE_MODULE],
+    modules: [EMBEDDED_QUEUE_MODULE, KEYS_MODULE, BUDGETS_MODULE],
     onFatal: machine.onFatal,
     ...(failpoint === undefined ? {} : { failpoint }),
   });
@@ -79,8 +85,19 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     idleReplicas: () => fleet.idleReplicas(),
     yieldingReplicas: (uid) => registry.byUid(uid)?.existingDispatcher?.yieldingReplicas() ?? [],
   });
-  const recorder = new CallRecorder(clock, metrics, tracer);
-  const invoker = new TriggerInvoker(clock, registry, tracer);
+  const access = new Access({
+    config,
+    clock,
+    keyStore: new SqliteKeyStore(store.client),
+    budgetStore: new SqliteBudgetStore(store.client),
+    registry,
+    usageOf: (uid) => metrics.peek(uid) ?? NO_USAGE,
+    tasks,
+    log,
+  });
+  const checkBudget = (entry: FunctionEntry): void => access.checkBudget(entry);
+  const recorder = new CallRecorder({ clock, metrics, tracer, budgets: access.budgets });
+  const invoker = new TriggerInvoker({ clock, registry, tracer, checkBudget });
   const triggers = new Triggers({ registry, invoker, store, queues, clock, tasks, log });
   const onTriggersChanged = (): void => triggers.sync();
   const { service: functions, deployer } = createFunctions({
@@ -95,13 +112,24 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     tasks,
     log,
     onTriggersChanged,
+    onDeleted: (uid) => tasks.run("remove budget", () => access.budgets.remove(uid)),
   });
 
   let state: Readiness["state"] = "starting";
-  const degraded = (): string[] => [...provider.degraded(), ...(store.writable ? [] : ["store"]), ...(queues.connected ? [] : ["broker"])];
+  const degraded = (): string[] => [
+    ...provider.degraded(),
+    ...(store.writable ? [] : ["store"]),
+    ...(queues.connected ? [] : ["broker"]),
+    ...access.degraded(),
+  ];
   const bodies = new BodyBudget(config.maxBodiesMiB * 1024 * 1024);
+  const forwarding = new Forwarding(config.trustedProxies, config.tlsCertFile === undefined ? "http" : "https");
   const dependencies: ApiDependencies = {
     functions,
+    access: access.control,
+    keys: access.keys,
+    takersOf: (queue) => registry.queueTakers.of(queue),
+    clientAddress: (request) => forwarding.clientAddress(request),
     bodies,
     readMetrics: ({ uid }) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)),
     readScaling: (stored) => registry.require(stored.spec.name).dispatcher().scaling(),
@@ -133,10 +161,21 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
   const control = await createControlApi(dependencies);
   const gateway = new Gateway({
     clock,
-    guard: new RequestGuard({ allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins, enforced: !config.insecureNoAuth }),
+    guard: new RequestGuard({
+      allowedHosts: config.allowedHosts,
+      allowedOrigins: config.allowedOrigins,
+      enforced: !config.insecureNoAuth && !config.auth,
+    }),
     registry,
     control,
-    forwarding: new Forwarding(config.trustedProxies, config.tlsCertFile === undefined ? "http" : "https"),
+    forwarding,
+    admission: new CallAdmission({
+      clock,
+      access: access.control,
+      limits: access.limits,
+      checkBudget,
+      onRefused: (entry, error) => recorder.refuse(entry, error),
+    }),
     bodies,
     answers: new WholeAnswers(config.keepAliveTimeoutMs),
     tracer,
@@ -158,6 +197,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     throw error;
   });
   await metrics.load();
+  await access.start();
   await functions.load();
   await triggers.start();
   provider.start();
@@ -175,6 +215,8 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       dataFolder: config.dataFolder,
       runtimes: provider.runtimes(),
       sandbox: runtimes.sandbox.strength,
+      auth: config.auth,
+      newAdminKey: access.newAdminKey,
       queues: queues.kind === "embedded" ? "embedded, durable (--amqp-url names a RabbitMQ instead)" : "RabbitMQ",
     },
     async stop() {
@@ -196,6 +238,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       await queues.stop({ deadlineMs: CLOSE_GRACE_MS });
       await control.close();
       await metrics.stop();
+      await access.stop();
       await tasks.drain();
       await logs.stop();
       await tracer?.stop({ deadlineMs: LAST_SPANS_MS });

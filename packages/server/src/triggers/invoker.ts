@@ -3,7 +3,7 @@ import { type ErrorCode, KsError, type TriggerInfo } from "@kube-serverless/cont
 import type { Clock } from "../clock.ts";
 import { Call, type CallReceiver } from "../dispatch/call.ts";
 import type { CallTracer } from "../telemetry/call-tracer.ts";
-import type { FunctionRegistry } from "../functions/registry.ts";
+import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 
 /** A call that no HTTP caller waits for. */
 export interface TriggerInvocation {
@@ -14,6 +14,14 @@ export interface TriggerInvocation {
   signal?: AbortSignal;
 }
 
+export interface TriggerInvokerOptions {
+  clock: Clock;
+  registry: FunctionRegistry;
+  tracer: CallTracer | undefined;
+  /** @throws KsError `BUDGET_EXCEEDED` */
+  checkBudget(entry: FunctionEntry): void;
+}
+
 export type TriggerResult = { ok: true } | { ok: false; code: ErrorCode; reason: string; reachedHandler: boolean };
 
 /** Calls functions for cron and queues: any response is a success, its body is read and dropped. */
@@ -21,16 +29,23 @@ export class TriggerInvoker {
   readonly #clock: Clock;
   readonly #registry: FunctionRegistry;
   readonly #tracer: CallTracer | undefined;
+  readonly #checkBudget: (entry: FunctionEntry) => void;
 
-  constructor(clock: Clock, registry: FunctionRegistry, tracer: CallTracer | undefined) {
+  constructor({ clock, registry, tracer, checkBudget }: TriggerInvokerOptions) {
     this.#clock = clock;
     this.#registry = registry;
     this.#tracer = tracer;
+    this.#checkBudget = checkBudget;
   }
 
   invoke(uid: string, invocation: TriggerInvocation): Promise<TriggerResult> {
     const entry = this.#registry.byUid(uid);
     if (entry === undefined) return Promise.resolve(refused(new KsError("FUNCTION_NOT_FOUND"), false));
+    try {
+      this.#checkBudget(entry);
+    } catch (error) {
+      return Promise.resolve(refused(error as KsError, false));
+    }
     return new Promise((resolve) => {
       const trace = this.#tracer?.begin(invocation.headers["traceparent"]);
       const head = {

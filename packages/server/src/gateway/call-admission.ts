@@ -1,0 +1,141 @@
+import { type Caller, type FunctionAuth, KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
+import type { Admission } from "../dispatch/call.ts";
+import type { FunctionEntry } from "../functions/registry.ts";
+import { buildAccessError } from "../security/access.ts";
+import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
+import { type Authentication, buildAuthenticationError } from "../security/authentication/authentication.ts";
+import { buildRateError, enterAll, leaveAll, type LimiterSet } from "../security/limits/admission.ts";
+import type { CallLimits } from "../security/limits/call-limits.ts";
+import { buildRateLimitHeaders } from "../security/limits/rate-limit-headers.ts";
+import { buildCaller, type Principal } from "../security/principal.ts";
+
+export interface CallAdmissionOptions {
+  clock: Clock;
+  access: AccessControl;
+  limits: CallLimits;
+  /** @throws KsError `BUDGET_EXCEEDED` */
+  checkBudget(entry: FunctionEntry): void;
+  /** A call was refused for a rate or a budget: it counts under the code. */
+  onRefused(entry: FunctionEntry, error: KsError): void;
+}
+
+/** A function that is asked for, and by which door. */
+export interface AskedFunction {
+  entry: FunctionEntry;
+  /** What its spec says of this door; undefined: nothing. */
+  auth: FunctionAuth | undefined;
+  /** The answer where no such function is. */
+  notFound(): KsError;
+}
+
+/** What a call has to pass before its function is touched: who calls, the day's budget, rates and calls at once. */
+export class CallAdmission {
+  readonly #options: CallAdmissionOptions;
+  readonly #callers = new WeakMap<Principal, Map<string, Caller>>();
+
+  constructor(options: CallAdmissionOptions) {
+    this.#options = options;
+  }
+
+  /** hot: who calls; at once but for tokens that were not seen for a minute. Never rejects. */
+  identify(headers: Readonly<Record<string, string>>): Authentication | Promise<Authentication> {
+    return this.#options.access.authenticate(headers);
+  }
+
+  /** hot: who may call, within the limits; undefined where there is nothing to give back. @throws KsError the refusal */
+  admit(asked: AskedFunction, authentication: Authentication, from: () => string, requestId: string): Admission | undefined {
+    this.#authorize(asked, authentication, from, requestId);
+    const { access, checkBudget, clock, limits } = this.#options;
+    const { entry } = asked;
+    const { spec } = entry.stored.served ?? entry.stored;
+    try {
+      checkBudget(entry);
+      const nowMs = clock.monotonicMs();
+      const set = limits.of(entry, spec, authentication.principal, from, nowMs);
+      if (set !== undefined) enter(set, nowMs);
+      return set === undefined ? undefined : new LimitedCall(set, clock);
+    } catch (error) {
+      if (error instanceof KsError) this.#options.onRefused(entry, error);
+      if (error instanceof KsError && access.isOn) noteLimit(access, authentication, spec.name, error, { from: from(), requestId });
+      throw error;
+    }
+  }
+
+  /** What the function is told of its caller. */
+  callerOf({ principal }: Authentication, functionName: string): Caller | undefined {
+    if (principal === undefined) return undefined;
+    let known = this.#callers.get(principal);
+    if (known === undefined) this.#callers.set(principal, (known = new Map<string, Caller>()));
+    let caller = known.get(functionName);
+    if (caller === undefined) {
+      if (known.size >= MAX_REMEMBERED) known.clear();
+      known.set(functionName, (caller = buildCaller(principal, functionName)));
+    }
+    return caller;
+  }
+
+  /** What a caller is told where nothing is, so that nobody learns which names and paths are hidden. */
+  explainMiss(error: KsError, authentication: Authentication): KsError {
+    const isUnknown = this.#options.access.isOn && authentication.principal === undefined;
+    return isUnknown ? buildAuthenticationError(authentication) : error;
+  }
+
+  /** Whether a caller may learn that this function is there: who may see it, or anybody where it is open to all. */
+  mayKnow({ entry, auth }: Pick<AskedFunction, "entry" | "auth">, authentication: Authentication): boolean {
+    const { access } = this.#options;
+    return !access.isOn || auth === "none" || access.maySee(authentication, entry.stored.spec.name);
+  }
+
+  #authorize({ entry, auth, notFound }: AskedFunction, authentication: Authentication, from: () => string, requestId: string): void {
+    const { access } = this.#options;
+    if (!access.isOn) {
+      if (auth === "required") throw new KsError("UNAUTHENTICATED", { message: NO_AUTHENTICATION });
+      return;
+    }
+    const { name } = entry.stored.spec;
+    const decision = access.decideCall(authentication, auth ?? "required", name);
+    if (decision === "allowed") return;
+    const asked = { verb: "create", resource: "functions/invoke" } as const;
+    const error =
+      decision === "not-found" ? notFound() : buildAccessError(decision, authentication, { ...asked, notFound: "FUNCTION_NOT_FOUND" });
+    const refused = decision === "not-found" ? "FORBIDDEN" : error.code;
+    access.noteRefusal(authentication, { ...asked, target: name, refused }, { from: from(), requestId });
+    throw error;
+  }
+}
+
+const MAX_REMEMBERED = 1000;
+const NO_AUTHENTICATION =
+  "Authentication required: this function asks for a caller who may invoke it, and the server runs without --auth, so nobody can prove to be one";
+
+function enter(set: LimiterSet, nowMs: number): void {
+  const refusal = enterAll(set, nowMs);
+  if (refusal !== undefined) throw buildRateError(set, refusal, buildRateLimitHeaders(set, nowMs) ?? {});
+}
+
+function noteLimit(access: AccessControl, authentication: Authentication, target: string, error: KsError, origin: RequestOrigin): void {
+  access.noteRefusal(authentication, { verb: "create", resource: "functions/invoke", target, refused: error.code }, origin);
+}
+
+/** A call that was let through limits: its places are given back once, however it ends. */
+class LimitedCall implements Admission {
+  readonly #set: LimiterSet;
+  readonly #clock: Clock;
+  #hasLeft = false;
+
+  constructor(set: LimiterSet, clock: Clock) {
+    this.#set = set;
+    this.#clock = clock;
+  }
+
+  leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    leaveAll(this.#set);
+  }
+
+  headers(): Readonly<Record<string, string>> | undefined {
+    return buildRateLimitHeaders(this.#set, this.#clock.monotonicMs());
+  }
+}
