@@ -64,7 +64,7 @@ function announce(facts: BannerFacts, isForPeople: boolean, log: Logger): void {
     return log.info("listening");
   }
   const addresses = facts.addresses.map((address) => formatAddress(address, facts.secure));
-  log.info({ pid: process.pid, ...facts, addresses, try: commandsToTry(addresses[0] ?? "") }, "listening");
+  log.info({ pid: process.pid, ...facts, addresses, try: commandsToTry(addresses[0] ?? "", facts.auth) }, "listening");
 }
 
 function isProgram(path: string): boolean {

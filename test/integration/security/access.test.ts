@@ -304,14 +304,14 @@ describe("with authentication on", () => {
 
 test("the first start makes an admin key and tells it once; a restart knows it and limits of before", async (t) => {
   server = await startServer({ flags: ["--auth"] });
+  t.after(() => server.stop());
   const { dataFolder } = server;
   const told = server.log.find(({ msg }) => msg === "listening");
   const key = String(told?.["newAdminKey"]);
-  assert.match(key, /^ks_/);
+  assert.match(key, /^ksk_/);
   assert.equal((await send(key, "GET", "/api/v1/functions")).status, 200);
   await server.kill();
   server = await startServer({ flags: ["--auth"], dataFolder });
-  t.after(() => server.stop());
   assert.equal(server.log.find(({ msg }) => msg === "listening")?.["newAdminKey"], undefined);
   assert.equal((await send(key, "GET", "/api/v1/functions")).status, 200);
 });
