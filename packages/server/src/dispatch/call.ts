@@ -145,6 +145,12 @@ export class Call implements CallSink {
     this.abandon();
   }
 
+  /** For its keeper: nothing more comes of it. */
+  end(): void {
+    this.ended = true;
+    this.admission?.leave();
+  }
+
   /** The caller is gone: leaves the queue, or aborts the handler's signal. */
   abandon(): void {
     this.keeper.abandon(this);

@@ -269,7 +269,7 @@ export class Dispatcher implements CallEntrance, Demand {
 
   #end(call: Call, error: KsError | undefined): void {
     if (call.ended) return;
-    call.ended = true;
+    call.end();
     this.#replicas.noteEnd(this.#clock.monotonicMs());
     this.#options.onCallEnded(call, error);
   }

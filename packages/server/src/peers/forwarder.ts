@@ -93,7 +93,7 @@ export class Forwarder implements ForwardKeeper {
 
   end(call: Call, error: KsError | undefined): void {
     if (call.ended) return;
-    call.ended = true;
+    call.end();
     this.#options.onForwardEnded(call, error);
   }
 

@@ -32,7 +32,6 @@ export class CallRecorder {
 
   /** hot */
   record(entry: FunctionEntry, call: Call, error: KsError | undefined): void {
-    call.admission?.leave();
     if (call.trace !== undefined) this.#trace(entry, call, error);
     // Its counters are gone, and would begin anew.
     if (entry.gone) return;
