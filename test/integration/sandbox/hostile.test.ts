@@ -16,6 +16,8 @@ import {
   buildResourceAttacks,
   type Targets,
 } from "./attacks.ts";
+import { findAttackers } from "./attackers.ts";
+import { buildSteps } from "./steps.ts";
 import {
   end,
   findProcesses,
@@ -111,6 +113,27 @@ describe("hostile functions in bubblewrap", { skip }, () => {
   void attackAll("kernel", () => buildKernelAttacks(architecture, calls));
   void attackAll("network", () => buildNetworkAttacks(targets, sandbox.strength.network !== "host"));
   void attackAll("resources", buildResourceAttacks);
+
+  test("the same in every language", async (context) => {
+    const attackers = await findAttackers(sandbox, node);
+    for (const [group, steps] of Object.entries(buildSteps(targets, calls))) {
+      for (const { language, command, binds, missing, makesSystemCalls } of attackers) {
+        await context.test(`${language}: ${group}`, { skip: missing ?? false }, async () => {
+          const able = steps.filter(({ needsSystemCalls }) => needsSystemCalls !== true || makesSystemCalls);
+          for (const network of ["none", "outbound"] as const) {
+            const chosen = able.filter((step) => (step.network ?? "none") === network);
+            if (chosen.length === 0 || (network === "outbound" && sandbox.strength.network === "host")) continue;
+            const lines = chosen.map(({ line }) => line);
+            const { stdout, stderr } = await run(sandbox, [...command, ...lines], { network, memoryMiB: 256, binds: [shim, ...binds] });
+            const met = stdout.trim().split("\n");
+            assert.equal(met.length, chosen.length, `${stdout}${stderr}`);
+            for (const [index, { line, expected }] of chosen.entries()) assert.match(met[index] ?? "", expected, `${line} (${network})`);
+          }
+        });
+      }
+    }
+    await context.test("everyone else is well", checkHealth);
+  });
 
   test("replicas don't reach each other by the network they share", async () => {
     const code =

@@ -79,7 +79,7 @@ describe("a replica that forges frames harms nobody else", () => {
   });
 
   for (const { body, skip } of ATTACKERS) {
-    test(`${body.name}`, { skip, timeout: 300_000 }, async (t) => {
+    test(body.name, { skip, timeout: 300_000 }, async (t) => {
       await client.deploy({ ...body, timeout: 3, maxReplicas: 2 });
       const memoryBefore = readResidentKib(server);
       for (const forgery of FORGERIES) await t.test(forgery.name, () => attack(body.name, forgery));
