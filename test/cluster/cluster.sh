@@ -10,6 +10,7 @@
 #   cluster.sh lose 2 | recover 2        end all of node 2 at once, as a power cut would; power it on again
 #   cluster.sh cut | heal                take node 2 off the network, put it back
 #   cluster.sh stop PART | restart PART  one process by its name in `status`: apiserver, etcd, kubelet1, ...
+#   cluster.sh kill-container NODE UID NAME  SIGKILL to a container of the pod with this uid
 #   cluster.sh kubectl ARGS...           kubectl against it
 #   cluster.sh run COMMAND...            run a command inside its network namespace
 #   cluster.sh load-image FILE.tar       import an OCI image archive
@@ -312,6 +313,12 @@ lose() { # node
   stop "containerd$1"
 }
 
+kill_container() { # node, pod's uid, container's name
+  local id
+  id=$(ctr_ "$1" containers ls -q "labels.\"io.kubernetes.pod.uid\"==$2,labels.\"io.kubernetes.container.name\"==$3" | head -1)
+  [[ -n $id ]] && ctr_ "$1" tasks kill -s KILL "$id"
+}
+
 down() {
   [[ -d $state/pid ]] || return 0
   for n in $(nodes); do lose "$n"; done
@@ -333,7 +340,8 @@ case $command in
   kubectl) kubectl_ "$@" ;;
   run) inside "$@" ;;
   load-image) for n in $(nodes); do ctr_ "$n" images import "$@"; done ;;
+  kill-container) kill_container "$@" ;;
   has-image) for n in $(nodes); do [[ -n $(ctr_ "$n" images ls -q name=="$1") ]] || exit 1; done ;;
   status) for f in "$state"/pid/*; do printf '%-20s %s\n' "${f##*/}" "$(ps -o pid= -o rss= -o etime= -p "$(<"$f")" || echo stopped)"; done ;;
-  *) sed -n '2,17p' "${BASH_SOURCE[0]}" && exit 2 ;;
+  *) sed -n '2,18p' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

@@ -2,8 +2,7 @@
 # Builds the files of deploy/images without a registry, on bases made here, and imports the images into the nodes of the cluster.
 #
 #   images.sh build     builds what has changed since the last time
-#   images.sh import    builds, and imports into every node of the running cluster
-#   images.sh tag       prints the tag, which is another one for other contents
+#   images.sh import    builds, imports into every node of the running cluster, and prints the images' tag
 #
 # The bases are Debian's, as no registry of images is asked: debootstrap's smallest system with Node.js 24 and 18 out of node_modules,
 # CPython 3.9 where .ci/run has put it (else Debian's), and Debian's Go 1.19. Needs root.
@@ -23,12 +22,14 @@ buildah_() { buildah --root "$cache/store" --runroot "$cache/run" --storage-driv
 has() { buildah_ inspect --type image "$1" >/dev/null 2>&1; }
 
 # Other contents, another tag: pods with the old image stay known by it.
-tag() {
+contents() {
   (cd "$project" && {
     cat "$here/images.sh" deploy/images/*.Dockerfile .dockerignore package-lock.json
     find packages runtimes -type f -not -path '*/node_modules/*' -not -name '*.test.ts' -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
   }) | sha256sum | cut -c1-12
 }
+
+tag=$(contents)
 
 debian() {
   local image=$bases/debian:bookworm folder=$cache/debian
@@ -87,7 +88,7 @@ with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_STORED) as archive:
 }
 
 build_one() { # image file base
-  local image=$repository/$1:$(tag)
+  local image=$repository/$1:$tag
   has "$image" && return
   note "building $1"
   # npm asks the machine's registry, with the machine's authorities, and finds in its cache what was there before.
@@ -114,16 +115,17 @@ import() {
   local name image archive=$cache/image.tar
   build
   for name in "${names[@]}"; do
-    image=$repository/$name:$(tag)
+    image=$repository/$name:$tag
     "$here/cluster.sh" has-image "$image" && continue
     rm -f "$archive"
     buildah_ push --quiet "$image" "oci-archive:$archive:$image"
     "$here/cluster.sh" load-image "$archive" >/dev/null
   done
   rm -f "$archive"
+  echo "$tag"
 }
 
 case ${1:-help} in
-  build | import | tag) "$1" ;;
-  *) sed -n '2,10p' "${BASH_SOURCE[0]}" && exit 2 ;;
+  build | import) "$1" ;;
+  *) sed -n '2,9p' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
+import { systemClock } from "./clock.ts";
 import { ConfigProblems } from "./config/config-problems.ts";
 import { readMachineMemoryMiB } from "./config/machine.ts";
 import { parseConfig } from "./config/parse-config.ts";
@@ -30,6 +31,10 @@ async function main(): Promise<void> {
   // Sandboxes run as other users, who must reach what is made for them; what is private says so itself.
   process.umask(0o022);
   armFailpoint(config.failpoint);
+  if (config.removeReplicas) {
+    const { removeReplicas } = await import("./platform/remove-replicas.ts");
+    return removeReplicas({ ...config, clock: systemClock, log: (message) => void process.stdout.write(`${message}\n`) });
+  }
   // Loaded only now, so that help and wrong options answer at once.
   const [{ createServerLog }, { startStandalone }] = await Promise.all([
     import("./telemetry/server-log.ts"),

@@ -15,6 +15,9 @@ metadata:
   labels:
     {{- include "ks.labels" .root | nindent 4 }}
     {{- include "ks.poolLabels" . | nindent 4 }}
+  annotations:
+    # What the leader keeps waiting at least.
+    kube-serverless.io/pool-size: {{ ternary 1 .root.Values.pools.size .isBuilder | quote }}
 spec:
   # A pool that is short of pods for a moment costs a cold start, two pods' memory on each node cost more.
   strategy:
@@ -67,6 +70,8 @@ spec:
         - name: replica
           image: {{ include "ks.image" (list .root .image) }}
           imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+          # So that a failure tells its last lines in the pod's status.
+          terminationMessagePolicy: FallbackToLogsOnError
           env:
             - { name: KS_LISTEN, value: {{ $replicas.listen | quote }} }
             - { name: KS_POD_UID, valueFrom: { fieldRef: { fieldPath: metadata.uid } } }

@@ -1,5 +1,5 @@
 import { declareOption } from "./option.ts";
-import { parseChoice, parseInteger, parseLabel, parseOptionalFile, parseOptionalText, parseText } from "./values.ts";
+import { parseChoice, parseInteger, parseLabel, parseOptionalFile, parseOptionalText, parseSwitch, parseText } from "./values.ts";
 
 /** What only a cluster needs; `--platform` itself says whether it does. */
 export const KUBERNETES_OPTIONS = {
@@ -97,5 +97,12 @@ export const KUBERNETES_OPTIONS = {
     help: "Port of the API server.",
     default: "443",
     parse: parseInteger(1, 65535),
+  }),
+  removeReplicas: declareOption("remove-replicas", {
+    group: "Kubernetes",
+    help: "Ends the gateways and every replica, and then itself; the chart does it before it is uninstalled.",
+    default: "false",
+    hidden: true,
+    parse: parseSwitch,
   }),
 } as const;
