@@ -4,6 +4,7 @@ import { buildCustomResourceDefinitions, buildOpenApiDocument } from "@kube-serv
 import { renderApiReference } from "./reference/api-reference.ts";
 import { renderConfigurationReference } from "./reference/configuration-reference.ts";
 import { renderErrorReference } from "./reference/error-reference.ts";
+import { renderRoleReference } from "./reference/role-reference.ts";
 import { renderYaml } from "./reference/yaml.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -16,6 +17,7 @@ export function renderGenerated(): Map<string, string> {
     [join(root, "docs/reference/api.md"), renderApiReference(openApi)],
     [join(root, "docs/reference/configuration.md"), renderConfigurationReference()],
     [join(root, "docs/reference/errors.md"), renderErrorReference()],
+    [join(root, "docs/reference/roles.md"), renderRoleReference()],
     ...renderCustomResourceDefinitions(),
   ]);
 }

@@ -1,14 +1,15 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../error.ts";
 import { FUNCTION_OPERATIONS } from "./function-operations.ts";
+import { KEY_OPERATIONS } from "./key-operations.ts";
 import type { Answer, Content, Operation, Parameter } from "./operation.ts";
 import { PLATFORM_OPERATIONS } from "./platform-operations.ts";
 import { ErrorResponse } from "./responses.ts";
 
-export const OPERATIONS: readonly Operation[] = [...FUNCTION_OPERATIONS, ...PLATFORM_OPERATIONS];
+export const OPERATIONS: readonly Operation[] = [...FUNCTION_OPERATIONS, ...KEY_OPERATIONS, ...PLATFORM_OPERATIONS];
 
 /** What any request may be answered, whatever it asks for. */
-const COMMON_ERRORS: readonly ErrorCode[] = ["FORBIDDEN", "INTERNAL", "DRAINING"];
+const COMMON_ERRORS: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "INTERNAL", "DRAINING"];
 
 const TAGS = [
   { name: "Functions", description: "Deploy functions, change them, take them away." },
@@ -18,6 +19,10 @@ const TAGS = [
   },
   { name: "Observing", description: "What a function did: metrics, log, scaling, runs by the clock." },
   { name: "Queues", description: "Messages for queue triggers." },
+  {
+    name: "Access",
+    description: "API keys, where the server runs with `--auth`: every request then needs a key or a token as `Authorization: Bearer …`.",
+  },
   { name: "Platform", description: "The server itself." },
 ];
 
@@ -35,10 +40,17 @@ export function buildOpenApiDocument(): object {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
-    security: [],
+    // Either, or none where the server runs without authentication.
+    security: [{ bearer: [] }, { apiKey: [] }, {}],
     tags: TAGS,
     paths,
-    components: { schemas: buildSchemas() },
+    components: {
+      schemas: buildSchemas(),
+      securitySchemes: {
+        bearer: { type: "http", scheme: "bearer", description: "An API key, or a token of a configured OpenID issuer" },
+        apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "An API key" },
+      },
+    },
   };
 }
 
@@ -51,6 +63,7 @@ function buildOperation(operation: Operation): object {
     operationId: id,
     tags: [tag],
     summary,
+    ...(operation.isOpen === true ? { security: [] } : {}),
     ...(description === undefined ? {} : { description }),
     ...(parameters.length === 0 ? {} : { parameters: parameters.map(buildParameter) }),
     ...(body === undefined ? {} : { requestBody: { required: body.required, content: buildContent([body]) } }),

@@ -36,6 +36,8 @@ export interface Operation {
   parameters?: readonly Parameter[];
   body?: Content & { description?: string; required: boolean };
   answers: Readonly<Record<number, Answer>>;
+  /** Nobody needs a key for it. */
+  isOpen?: boolean;
   /** Beside those that every operation may answer. */
   errors?: readonly ErrorCode[];
 }

@@ -82,6 +82,7 @@ export const PLATFORM_OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/openapi.json",
     id: "getOpenApi",
+    isOpen: true,
     tag: "Platform",
     summary: "This document",
     answers: {
@@ -97,6 +98,7 @@ function health(path: string, id: string): Operation[] {
       method: "get",
       path,
       id,
+      isOpen: true,
       tag: "Platform",
       summary: nameProbe("Health check", path),
       answers: { 200: { description: "The process answers", content } },
@@ -111,6 +113,7 @@ function readiness(path: string, id: string): Operation[] {
       method: "get",
       path,
       id,
+      isOpen: true,
       tag: "Platform",
       summary: nameProbe("Readiness check", path),
       description:
