@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { prepareGo } from "./test/prepare-go.ts";
 import { runStage } from "./test/run-stage.ts";
 import { findStages } from "./test/stages.ts";
 import { formatTotals, Tally } from "./test/tally.ts";
@@ -13,6 +14,7 @@ async function main(words: readonly string[]): Promise<void> {
   if (stages.length === 0) console.log(`No test file has ${words.map((word) => `'${word}'`).join(" or ")} in its path.`);
   for (const stage of stages) {
     if (interrupted.signal.aborted) break;
+    if (stage.needsGo) await prepareGo((line) => console.log(line));
     console.log(`\n${stage.name}: ${stage.files.length} files`);
     await runStage(root, stage, tally, interrupted.signal);
   }

@@ -8,19 +8,31 @@ const MAX_OUTPUT_CHARACTERS = 16_000;
 
 /** Runs the files of one stage and prints failures as they come. */
 export async function runStage(root: string, stage: Stage, tally: Tally, signal: AbortSignal): Promise<void> {
-  const printed = new Map<string, string>();
-  const failing = new Set<string>();
-  const keep = ({ file = "", message }: { file?: string; message: string }): void => {
-    printed.set(file, ((printed.get(file) ?? "") + message).slice(-MAX_OUTPUT_CHARACTERS));
+  const waiting = absolutePaths(root, stage.files);
+  const work = async (): Promise<void> => {
+    for (let file = waiting.shift(); file !== undefined && !signal.aborted; file = waiting.shift()) {
+      await runFile(root, file, stage, tally, signal);
+    }
   };
+  await Promise.all(Array.from({ length: stage.concurrency }, work));
+}
+
+/** A run of its own: the time limit that node:test takes is that of a test, not of a file. */
+async function runFile(root: string, file: string, stage: Stage, tally: Tally, signal: AbortSignal): Promise<void> {
+  const limit = AbortSignal.timeout(stage.fileTimeoutMs);
+  let printed = "";
+  let isFailing = false;
+  const keep = ({ message }: { message: string }): void => {
+    printed = (printed + message).slice(-MAX_OUTPUT_CHARACTERS);
+  };
+  const startMs = performance.now();
   const events = run({
-    files: absolutePaths(root, stage.files),
+    files: [file],
     cwd: root,
-    concurrency: stage.concurrency,
-    timeout: stage.fileTimeoutMs,
     execArgv: [`--test-timeout=${stage.testTimeoutMs}`, "--disable-warning=ExperimentalWarning"],
-    signal,
+    signal: AbortSignal.any([signal, limit]),
   });
+  events.on("test:dequeue", (data) => tally.begin(data));
   events.on("test:start", (data) => tally.start(data));
   events.on("test:stdout", keep);
   events.on("test:stderr", keep);
@@ -28,15 +40,13 @@ export async function runStage(root: string, stage: Stage, tally: Tally, signal:
   events.on("test:fail", (data) => {
     const failure = tally.fail(data);
     if (failure === undefined) return;
-    failing.add(failure.file);
+    isFailing = true;
     console.log(formatFailure(root, failure));
-  });
-  events.on("test:summary", ({ file, duration_ms: durationMs }) => {
-    if (file !== undefined && !failing.has(file)) console.log(`  ✔ ${relative(root, file)} (${(durationMs / 1000).toFixed(1)} s)`);
   });
   // Reading the stream to its end is what runs it.
   for await (const _event of events);
-  for (const file of failing) console.log(formatOutput(root, file, printed.get(file) ?? ""));
+  if (isFailing) console.log(formatOutput(root, file, printed));
+  else console.log(`  ✔ ${relative(root, file)} (${((performance.now() - startMs) / 1000).toFixed(1)} s)`);
 }
 
 function formatFailure(root: string, { file, path, text }: Failure): string {

@@ -10,11 +10,15 @@ export interface Stage {
   concurrency: number;
   testTimeoutMs: number;
   fileTimeoutMs: number;
+  /** Its servers and tests compile Go. */
+  needsGo: boolean;
 }
+
+const UNIT = "unit";
 
 const STAGES = [
   {
-    name: "unit",
+    name: UNIT,
     patterns: ["packages/**/*.test.ts", "scripts/**/*.test.ts", "runtimes/**/*.test.ts", "bench/**/*.test.ts"],
     concurrency: 2,
     testTimeoutMs: 60_000,
@@ -39,7 +43,7 @@ export function findStages(root: string, words: readonly string[]): Stage[] {
     const isWanted = (file: string): boolean => words.length === 0 || words.some((word) => file.includes(word));
     const files = found.filter((file) => !taken.has(file) && !file.startsWith(CLUSTER_TESTS) && isWanted(file)).sort();
     for (const file of found) taken.add(file);
-    return { name, files, concurrency, testTimeoutMs, fileTimeoutMs: FILE_TIMEOUT_MS };
+    return { name, files, concurrency, testTimeoutMs, fileTimeoutMs: FILE_TIMEOUT_MS, needsGo: name !== UNIT };
   }).filter((stage) => stage.files.length > 0);
 }
 

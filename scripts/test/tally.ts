@@ -27,6 +27,17 @@ export interface Failure {
 interface Open {
   name: string;
   hasChildren: boolean;
+  /** Tests within were cut off by its end, and count for it. */
+  hasCancelled: boolean;
+}
+
+/** What is kept of one file. */
+interface Progress {
+  /** The test that is reported and those around it, outermost first. */
+  open: Open[];
+  /** What began last: of a file that is ended from outside, where it hung. */
+  lastBegun: string | undefined;
+  failed: number;
 }
 
 /** Counts tests, not the suites and tests around them, and keeps why some were left out. */
@@ -35,18 +46,23 @@ export class Tally {
   failed = 0;
   /** How many tests by reason. */
   readonly skipped = new Map<string, number>();
-  readonly #open = new Map<string, Open[]>();
+  readonly #files = new Map<string, Progress>();
 
   get skippedCount(): number {
     return [...this.skipped.values()].reduce((sum, count) => sum + count, 0);
   }
 
+  /** A test begins; the reports of tests that run at once come one after the other, later. */
+  begin({ file = "", name }: TestReport): void {
+    if (name !== file) this.#progress(file).lastBegun = name;
+  }
+
   start({ file = "", name, nesting }: TestReport): void {
-    const stack = this.#stack(file);
-    stack.length = Math.min(stack.length, nesting);
-    const parent = stack[nesting - 1];
+    const { open } = this.#progress(file);
+    open.length = Math.min(open.length, nesting);
+    const parent = open[nesting - 1];
     if (parent !== undefined) parent.hasChildren = true;
-    stack[nesting] = { name, hasChildren: false };
+    open[nesting] = { name, hasChildren: false, hasCancelled: false };
   }
 
   pass(report: TestReport): void {
@@ -55,17 +71,25 @@ export class Tally {
     if (!this.#isAround(report)) this.passed++;
   }
 
-  /** The failure to show; undefined where it is only that of a test within. */
+  /** The failure to show; undefined where it is only that of a test within. One that shows in two places counts once. */
   fail(report: TestReport): Failure | undefined {
-    const error = report.details?.error;
+    const { file = "", name, nesting, details: { error } = {} } = report;
     if (error?.failureType === "subtestsFailed") return undefined;
-    this.failed++;
-    const { file = "", nesting } = report;
-    const around = this.#stack(file)
-      .slice(0, nesting)
-      .map((open) => open.name);
-    const path = report.name === file ? [] : [...around, report.name];
-    return { file, path, text: describeError(error) };
+    const progress = this.#progress(file);
+    if (!this.#isCounted(report, progress)) {
+      this.failed++;
+      progress.failed++;
+    }
+    const around = progress.open.slice(0, nesting).map((open) => open.name);
+    return { file, path: name === file ? [] : [...around, name], text: describeError(error, progress.lastBegun) };
+  }
+
+  /** A file that ends in failure says so beside its test, and a test that ran out of time beside those that it cut off. */
+  #isCounted({ file, name, nesting, details }: TestReport, { open, failed }: Progress): boolean {
+    if (name === file) return failed > 0;
+    const parent = open[nesting - 1];
+    if (details?.error?.failureType === "cancelledByParent" && parent !== undefined) parent.hasCancelled = true;
+    return open[nesting]?.hasCancelled === true;
   }
 
   #skip(reason: string | boolean): void {
@@ -74,18 +98,20 @@ export class Tally {
   }
 
   #isAround({ file = "", nesting, details }: TestReport): boolean {
-    return details?.type === "suite" || this.#stack(file)[nesting]?.hasChildren === true;
+    return details?.type === "suite" || this.#progress(file).open[nesting]?.hasChildren === true;
   }
 
-  #stack(file: string): Open[] {
-    let stack = this.#open.get(file);
-    if (stack === undefined) this.#open.set(file, (stack = []));
-    return stack;
+  #progress(file: string): Progress {
+    let progress = this.#files.get(file);
+    if (progress === undefined) this.#files.set(file, (progress = { open: [], lastBegun: undefined, failed: 0 }));
+    return progress;
   }
 }
 
-function describeError(error: TestError | undefined): string {
-  const { cause, exitCode, signal } = error ?? {};
+function describeError(error: TestError | undefined, lastBegun: string | undefined): string {
+  const { cause, exitCode, failureType, signal } = error ?? {};
+  if (failureType === "testAborted")
+    return `it was ended from outside, out of time or interrupted${lastBegun === undefined ? "" : `, while '${lastBegun}' ran`}`;
   if (signal !== undefined && signal !== null) return `its process was ended by ${signal}`;
   if (exitCode !== undefined) return `its process ended with exit code ${exitCode}, before all tests were done`;
   if (cause instanceof Error) return cause.stack ?? cause.message;

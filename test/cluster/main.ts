@@ -63,7 +63,7 @@ function findStages(words: readonly string[]): Stage[] {
     { name: "faults", files: inFolder("test/cluster/faults/**/*.test.ts"), concurrency: 1 },
   ];
   return stages
-    .map((stage) => ({ ...stage, testTimeoutMs: 10 * MINUTE_MS, fileTimeoutMs: 30 * MINUTE_MS }))
+    .map((stage) => ({ ...stage, testTimeoutMs: 10 * MINUTE_MS, fileTimeoutMs: 30 * MINUTE_MS, needsGo: false }))
     .map((stage) => ({ ...stage, files: stage.files.filter((file) => words.length === 0 || words.some((word) => file.includes(word))) }))
     .filter(({ files }) => files.length > 0);
 }
