@@ -124,6 +124,19 @@ describe("calls beyond what a replica takes", { concurrency: 4 }, () => {
     assert.equal((await platform.invoke(name, {})).status, 200, "it recovers by itself");
   });
 
+  test("leave no 429 behind, also after it was deleted and made again", async () => {
+    const wish = { code: COUNTING, concurrency: 1, maxReplicas: 1 };
+    const name = await platform.deploy(wish);
+    const running = platform.invoke(name, { ms: platform.isOwn ? 1500 : 8000 });
+    await waitFor("the call to run", async () => (await scaling(name)).inFlight === 1);
+    const answers = await invokeMany(name, MAX_QUEUED + 10, {});
+    assert.ok(answers.some(({ status }) => status === 429));
+    await running;
+    assert.equal((await platform.control("DELETE", `/functions/${name}`)).status, 204);
+    await platform.deploy({ ...wish, name });
+    for (const { status } of await invokeMany(name, 5, {})) assert.equal(status, 200);
+  });
+
   test("are refused as well once their bodies are too large together", async () => {
     const name = await platform.deploy({ code: COUNTING, concurrency: 1, maxReplicas: 1 });
     const running = platform.invoke(name, { ms: 1500 });
