@@ -139,7 +139,7 @@ export class FrameReplica implements Replica {
   }
 
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
-    return this.#streams.open(JSON.stringify(head), head.timeoutMs, body, sink);
+    return this.#streams.open(head.encoded ?? JSON.stringify(head), head.timeoutMs, body, sink);
   }
 
   drain(deadlineMs: number): void {

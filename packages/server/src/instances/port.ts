@@ -22,6 +22,8 @@ export interface CallHead {
   traceparent?: string;
   /** Left out for who did not prove who they are. */
   caller?: Caller;
+  /** The fields above as JSON, where they came so. */
+  readonly encoded?: string;
 }
 
 export type BodyKind = "json" | "text" | "binary" | "none";
@@ -33,6 +35,8 @@ export interface ResponseHead {
   /** `[name, value, name, value, …]` */
   headers: readonly string[];
   durationMs: number;
+  /** What it was read from, for whoever passes it on. */
+  meta?: Buffer;
 }
 
 /** Who receives the answer of one call; exactly one of `onError` and a last piece with `more` false ends it. */

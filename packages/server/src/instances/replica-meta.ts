@@ -7,13 +7,13 @@ const NO_HEADERS: readonly string[] = [];
 
 /** `meta` of a response head. @throws ProtocolError */
 export function parseResponseMeta(status: number, meta: Buffer): ResponseHead {
-  return readResponseHead(status, parseMeta(meta));
+  return readResponseHead(status, parseMeta(meta), meta);
 }
 
 /** The same of fields that are parsed already. @throws ProtocolError */
-export function readResponseHead(status: number, { kind, headers, durationMs }: Record<string, unknown>): ResponseHead {
+export function readResponseHead(status: number, { kind, headers, durationMs }: Record<string, unknown>, meta: Buffer): ResponseHead {
   if (kind !== "json" && kind !== "text" && kind !== "binary" && kind !== "none") throw new ProtocolError("a head without a body kind");
-  return { status, kind: kind satisfies BodyKind, headers: parseHeaderList(headers), durationMs: parseDuration(durationMs) };
+  return { status, kind: kind satisfies BodyKind, headers: parseHeaderList(headers), durationMs: parseDuration(durationMs), meta };
 }
 
 function parseHeaderList(headers: unknown): readonly string[] {

@@ -4,7 +4,7 @@ import type { CallHandle, ResponseHead } from "../instances/port.ts";
 import type { RunningCall } from "../instances/running-call.ts";
 import type { PeerLink, PeerSink } from "./link.ts";
 import { GivenBackError, RemoteFailure, type RemoteTimes, sayOwnerLost } from "./remote-errors.ts";
-import { encodeError, type RemoteHead } from "./wire.ts";
+import { encodeCall, encodeError, type RemoteHead } from "./wire.ts";
 
 /** Leads a call that is under way to another gateway. */
 export interface ForwardKeeper {
@@ -40,7 +40,7 @@ export class Forward implements PeerSink, CallHandle {
   /** hot: sends it; false when the connection has gone meanwhile. */
   sendTo(link: PeerLink): boolean {
     this.link = link;
-    this.#running = link.open(this.#encode(), this.call.body, this);
+    this.#running = link.open(encodeCall(this.uid, this.target !== undefined, this.call.head), this.call.body, this);
     return this.#running !== undefined;
   }
 
@@ -112,11 +112,6 @@ export class Forward implements PeerSink, CallHandle {
     if (waited) return this.#keeper.returned(this, sayOwnerLost(peer), peer);
     this.call.reachedElsewhere = true;
     this.call.onError(sayOwnerLost(peer));
-  }
-
-  /** hot */
-  #encode(): string {
-    return `{"uid":${JSON.stringify(this.uid)},"last":${this.target !== undefined},${JSON.stringify(this.call.head).slice(1)}`;
   }
 
   #note({ cold, startMs, loadMs, revision, queueMs }: RemoteTimes): void {

@@ -6,7 +6,7 @@ import { createSigningKey } from "../protocol/proof.ts";
 import { PeerChannel } from "./channel.ts";
 import { hostOf, type PeerIdentity, portOf, proveAsDialler } from "./handshake.ts";
 import { freeAddresses, keysOf, TestGateway, waitUntil } from "./testing/test-gateway.ts";
-import { PeerFrame } from "./wire.ts";
+import { encodeCall, PeerFrame } from "./wire.ts";
 
 const key = await createSigningKey();
 const CALLER: PeerIdentity = { id: "caller", address: "127.0.0.9:1" };
@@ -30,8 +30,8 @@ async function startOwner() {
     () => undefined,
   );
   const call = (stream: number, path: string): void => {
-    const head = { id: `call-${stream}`, method: "GET", path, query: {}, headers: {}, trigger: { type: "http" }, timeoutMs: 5000 };
-    channel.send(stream, PeerFrame.CALL, false, JSON.stringify({ uid: "f", last: true, ...head }));
+    const head = { id: `call-${stream}`, method: "GET", path, query: {}, headers: {}, trigger: { type: "http" as const }, timeoutMs: 5000 };
+    channel.send(stream, PeerFrame.CALL, false, encodeCall("f", true, head));
   };
   const came = (stream: number, kind: number): Promise<void> =>
     waitUntil(() => frames.some((each) => each.stream === stream && each.kind === kind));

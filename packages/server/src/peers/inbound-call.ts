@@ -1,10 +1,11 @@
 import { KsError } from "@kube-serverless/contracts";
+import type { Clock } from "../clock.ts";
 import { Call, type CallReceiver } from "../dispatch/call.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { CallHandle, CallHead, Replica, ResponseHead } from "../instances/port.ts";
 import { MAX_META_BYTES } from "../protocol/frames.ts";
 import type { InboundStream, StreamServant } from "./inbound-stream.ts";
-import { encodeError, encodeHead, type ForwardedHead, parseError, PeerFrame } from "./wire.ts";
+import { encodeError, encodeHead, parseError, PeerFrame } from "./wire.ts";
 
 /** A call of another gateway's caller that runs here. */
 export class InboundCall extends Call {
@@ -89,22 +90,21 @@ function sayHeadTooLarge(): KsError {
 
 /** What serves a forwarded call of a function that is owned here. */
 export class CallServant implements StreamServant {
-  readonly #head: ForwardedHead;
+  readonly #head: CallHead;
   readonly #stream: InboundStream;
   readonly #dispatcher: Dispatcher;
-  readonly #nowMs: () => number;
+  readonly #clock: Clock;
   #call: InboundCall | undefined;
 
-  constructor(head: ForwardedHead, stream: InboundStream, dispatcher: Dispatcher, nowMs: () => number) {
+  constructor(head: CallHead, stream: InboundStream, dispatcher: Dispatcher, clock: Clock) {
     this.#head = head;
     this.#stream = stream;
     this.#dispatcher = dispatcher;
-    this.#nowMs = nowMs;
+    this.#clock = clock;
   }
 
   onWhole(body: readonly Buffer[], bytes: number): void {
-    const { uid: _uid, last: _last, ...head } = this.#head;
-    const call = new InboundCall(this.#dispatcher, head, body, bytes, this.#stream, this.#nowMs());
+    const call = new InboundCall(this.#dispatcher, this.#head, body, bytes, this.#stream, this.#clock.monotonicMs());
     this.#call = call;
     this.#dispatcher.submit(call);
     if (call.slot === undefined && !call.ended) call.wait();

@@ -7,7 +7,7 @@ import { parseFacts, type PeerFacts, PeerFrame } from "./wire.ts";
 /** What a gateway does for others. */
 export interface InboundService {
   /** Serves a call or request by its `meta`; undefined where the stream was ended at once. */
-  accept(fields: Record<string, unknown>, stream: InboundStream, from: PeerIdentity): StreamServant | undefined;
+  accept(meta: Buffer, stream: InboundStream, from: PeerIdentity): StreamServant | undefined;
   /** A call of this function is on its way. */
   warm(uid: string): void;
   /** What this gateway says of itself. */
@@ -68,10 +68,9 @@ export class InboundConnection {
   #open(stream: number, more: boolean, meta: Buffer, body: Buffer): void {
     if (stream <= this.#lastStream) throw new ProtocolError(`stream ${stream} was opened before`);
     this.#lastStream = stream;
-    const fields = parseMeta(meta);
     const inbound = new InboundStream(this.#channel, stream, (ended) => this.#streams.delete(ended));
     this.#streams.set(stream, inbound);
-    inbound.servant = this.#service.accept(fields, inbound, this.peer);
+    inbound.servant = this.#service.accept(meta, inbound, this.peer);
     if (!inbound.ended) inbound.begin(body, more);
   }
 

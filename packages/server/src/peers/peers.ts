@@ -12,7 +12,7 @@ import { PeerListener } from "./listener.ts";
 import { type GatewayState, Membership, PING_INTERVAL_MS, type View } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
 import { type RequestHandler, RequestHandlers, type RequestOptions, sendRequest, type StreamHandler } from "./requests.ts";
-import { encodeFacts, encodeGivenBack, parseForwardedHead, type PeerFacts, PeerFrame } from "./wire.ts";
+import { encodeFacts, encodeGivenBack, parseCall, PassedHead, type PeerFacts, PeerFrame, readForwardedCall } from "./wire.ts";
 
 /** What stays open to a gateway that says nothing: calls within it may still be answered. Then they fail. */
 const CUT_AFTER_MS = 5000;
@@ -192,17 +192,19 @@ export class Peers implements InboundService {
 
   // What others want of this one
 
-  accept(fields: Record<string, unknown>, stream: InboundStream, from: PeerIdentity): StreamServant | undefined {
+  /** hot @throws ProtocolError */
+  accept(meta: Buffer, stream: InboundStream, from: PeerIdentity): StreamServant | undefined {
+    const { fields, head } = parseCall(meta);
     const { request } = fields;
     if (typeof request === "string") return this.handlers.servant(request, from.id, stream);
-    const head = parseForwardedHead(fields);
-    const owner = head.last ? this.#options.self.id : this.ownerOf(head.uid);
+    const call = readForwardedCall(fields);
+    const owner = call.last ? this.#options.self.id : this.ownerOf(call.uid);
     if (owner !== this.#options.self.id) {
       stream.fail(PeerFrame.BUSY, encodeGivenBack({ reason: "not-owner", owner }));
       return undefined;
     }
-    const dispatcher = this.#options.dispatcherOf(head.uid);
-    if (dispatcher !== undefined) return new CallServant(head, stream, dispatcher, () => this.#clock.monotonicMs());
+    const dispatcher = this.#options.dispatcherOf(call.uid);
+    if (dispatcher !== undefined) return new CallServant(new PassedHead(call, head), stream, dispatcher, this.#clock);
     stream.fail(PeerFrame.BUSY, encodeGivenBack({ reason: "unknown", owner: undefined }));
     return undefined;
   }

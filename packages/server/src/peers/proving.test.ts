@@ -8,7 +8,7 @@ import { createSigningKey } from "../protocol/proof.ts";
 import { PeerChannel } from "./channel.ts";
 import { hostOf, type PeerIdentity, portOf, proveAsDialler, proveAsListener } from "./handshake.ts";
 import { freeAddresses, keysOf, TestGateway, waitUntil } from "./testing/test-gateway.ts";
-import { PeerFrame } from "./wire.ts";
+import { encodeCall, PeerFrame } from "./wire.ts";
 
 const [goodKey, otherKey] = [await createSigningKey(), await createSigningKey()];
 const EMPTY = Buffer.alloc(0);
@@ -46,15 +46,13 @@ const hello = (identity: PeerIdentity, proof: Buffer = EMPTY): Buffer =>
 describe("who dials without the signing key", () => {
   test("gets a name and a nonce, whatever it says, and is not among the gateways", async () => {
     const gateway = await startGateway();
-    const call = JSON.stringify({
-      uid: "f",
-      last: true,
+    const call = encodeCall("f", true, {
       id: "1",
       method: "GET",
       path: "/who",
       query: {},
       headers: {},
-      trigger: {},
+      trigger: { type: "http" },
       timeoutMs: 1,
     });
     const ping = JSON.stringify({ state: "ready", extra: {} });

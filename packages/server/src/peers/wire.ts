@@ -16,12 +16,12 @@ import { type GivenBack, RemoteFailure, type RemoteTimes } from "./remote-errors
  * | PROOF | L | 0 | | its proof for D's nonce |
  * | PING, PONG | D, L | 0 | what the sender says of itself; a PONG also comes unasked when that changes | |
  * | WARM | D | 0 | `{uid}`: a call is on its way | |
- * | CALL | D | n | a call: its head with `uid` and `last`; a request: `{request, timeoutMs}` | first piece |
+ * | CALL | D | n | `{uid, id, timeoutMs, last}`, a line feed, the head of the call; or `{request}` | first piece |
  * | QUEUED | L | n | the call waits for a place: until BEGIN it has not begun | |
  * | BEGIN, GO | L, D | n | there is a place: may it begin? Yes. | |
  * | BUSY | L | n | `{reason, owner?}`: the call has not begun and will not begin here | |
  * | CANCEL | D | n | nothing of this stream is wanted any more, its last frame; an error where the answer was refused | |
- * | status, DATA, CREDIT | both | n | a head also has `revision`, `queueMs`, `cold?` | |
+ * | status, DATA, CREDIT | both | n | a head also has `times`: cold (0, 1), start, load, revision, wait | |
  * | ERROR, ABORT | L | n | an error of the catalogue, before or after a head | |
  */
 export const PeerFrame = {
@@ -64,21 +64,73 @@ export function parseFacts(meta: Buffer): PeerFacts {
   return { state, extra: isObject(extra) ? extra : {} };
 }
 
-/** A call that goes to its function's owner. */
-export interface ForwardedHead extends CallHead {
+/** A call that goes to its function's owner, which passes its head on as it is. */
+export interface ForwardedCall {
   uid: string;
+  id: string;
+  timeoutMs: number;
   /** It was sent on once already: whoever gets it now keeps it. */
   last: boolean;
 }
 
+const LINE_FEED = 0x0a;
+
+/** hot */
+export function encodeCall(uid: string, last: boolean, head: CallHead): string {
+  return `${JSON.stringify({ uid, id: head.id, timeoutMs: head.timeoutMs, last })}\n${head.encoded ?? JSON.stringify(head)}`;
+}
+
+/** hot: `meta` of CALL in its two parts. @throws ProtocolError */
+export function parseCall(meta: Buffer): { fields: Record<string, unknown>; head: string } {
+  const end = meta.indexOf(LINE_FEED);
+  if (end < 0) return { fields: parseMeta(meta), head: "" };
+  return { fields: parseMeta(meta.subarray(0, end)), head: meta.toString("utf8", end + 1) };
+}
+
 /** @throws ProtocolError */
-export function parseForwardedHead(fields: Record<string, unknown>): ForwardedHead {
-  const { uid, last, id, method, path, query, headers, trigger, timeoutMs } = fields;
-  for (const text of [uid, id, method, path]) if (typeof text !== "string") throw new ProtocolError("a call without its names");
-  if (!isObject(query) || !isObject(headers) || !isObject(trigger)) throw new ProtocolError("a call without its parts");
+export function readForwardedCall({ uid, id, timeoutMs, last }: Record<string, unknown>): ForwardedCall {
+  if (typeof uid !== "string" || typeof id !== "string") throw new ProtocolError("a call without its names");
   if (typeof timeoutMs !== "number" || !(timeoutMs > 0)) throw new ProtocolError("a call without a timeout");
-  if (typeof last !== "boolean") throw new ProtocolError("a call without its way");
-  return fields as unknown as ForwardedHead;
+  return { uid, id, timeoutMs, last: last === true };
+}
+
+/** The head of a call that is passed on: what stands in it is read only by whoever asks. */
+export class PassedHead implements CallHead {
+  readonly id: string;
+  readonly timeoutMs: number;
+  readonly encoded: string;
+  #read: CallHead | undefined;
+
+  constructor({ id, timeoutMs }: ForwardedCall, encoded: string) {
+    this.id = id;
+    this.timeoutMs = timeoutMs;
+    this.encoded = encoded;
+  }
+
+  get method(): string {
+    return this.#head().method;
+  }
+
+  get path(): string {
+    return this.#head().path;
+  }
+
+  get query(): CallHead["query"] {
+    return this.#head().query;
+  }
+
+  get headers(): CallHead["headers"] {
+    return this.#head().headers;
+  }
+
+  get trigger(): CallHead["trigger"] {
+    return this.#head().trigger;
+  }
+
+  #head(): CallHead {
+    this.#read ??= JSON.parse(this.encoded) as CallHead;
+    return this.#read;
+  }
 }
 
 export function timesOf(times: CallTimes): RemoteTimes {
@@ -90,20 +142,29 @@ export interface RemoteHead extends ResponseHead {
   times: RemoteTimes;
 }
 
-/** hot */
-export function encodeHead(head: ResponseHead, times: CallTimes): string {
-  return JSON.stringify({ kind: head.kind, headers: head.headers, durationMs: head.durationMs, times: timesOf(times) });
+const OBJECT_END = 0x7d;
+
+/** hot: what the replica sent, with what became of the call's time. */
+export function encodeHead({ meta, kind, headers, durationMs }: ResponseHead, times: CallTimes): string {
+  const told = `"times":[${listTimes(timesOf(times)).join()}]}`;
+  const isWhole = meta !== undefined && meta.at(-1) === OBJECT_END;
+  const text = isWhole ? meta.toString() : JSON.stringify({ kind, headers, durationMs });
+  return `${text.slice(0, -1)},${told}`;
 }
 
 /** hot @throws ProtocolError */
 export function parseRemoteHead(status: number, meta: Buffer): RemoteHead {
   const fields = parseMeta(meta);
-  return Object.assign(readResponseHead(status, fields), { times: parseTimes(fields["times"]) });
+  return Object.assign(readResponseHead(status, fields, meta), { times: readTimes(fields["times"]) });
 }
 
-function parseTimes(value: unknown): RemoteTimes {
-  const { cold, startMs, loadMs, revision, queueMs } = isObject(value) ? value : {};
-  return { cold: cold === true, startMs: figure(startMs), loadMs: figure(loadMs), revision: figure(revision), queueMs: figure(queueMs) };
+function readTimes(value: unknown): RemoteTimes {
+  const [cold, startMs, loadMs, revision, queueMs] = Array.isArray(value) ? (value as unknown[]) : [];
+  return { cold: cold === 1, startMs: figure(startMs), loadMs: figure(loadMs), revision: figure(revision), queueMs: figure(queueMs) };
+}
+
+function listTimes({ cold, startMs, loadMs, revision, queueMs }: RemoteTimes): number[] {
+  return [cold ? 1 : 0, startMs, loadMs, revision, queueMs];
 }
 
 /** An error as it crosses; stack and cause stay with whoever logs them. Details that do not fit are left out. */
@@ -114,7 +175,7 @@ export function encodeError(error: KsError, call?: { reached: boolean; times: Ca
     message: error.message.slice(0, MAX_TEXT),
     retryAfterMs,
     headers,
-    ...(call === undefined ? {} : { reached: call.reached, times: timesOf(call.times) }),
+    ...(call === undefined ? {} : { reached: call.reached, times: listTimes(timesOf(call.times)) }),
   };
   const whole = JSON.stringify({ ...fields, details });
   return Buffer.byteLength(whole) <= MAX_META_BYTES ? whole : JSON.stringify(fields);
@@ -128,7 +189,7 @@ export function parseError(meta: Buffer): RemoteFailure {
   if (details !== undefined) options.details = details;
   if (typeof retryAfterMs === "number") options.retryAfterMs = retryAfterMs;
   if (isTextRecord(headers)) options.headers = headers;
-  return new RemoteFailure(isCode(code) ? code : "INTERNAL", options, reached === true, parseTimes(times));
+  return new RemoteFailure(isCode(code) ? code : "INTERNAL", options, reached === true, readTimes(times));
 }
 
 export function encodeGivenBack({ reason, owner }: GivenBack): string {
