@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
-import { FrameDecoder, FrameType, parseMeta, ProtocolError } from "../protocol/frames.ts";
+import { FrameDecoder, FrameType, MAX_BODY_BYTES, parseMeta, ProtocolError } from "../protocol/frames.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import { CallStreams } from "./call-streams.ts";
 import type { CallHandle, CallHead, CallSink, ReadyInfo, Replica, ReplicaExit, ReplicaExitReason, RevisionRef } from "./port.ts";
@@ -115,6 +115,7 @@ export class FrameReplica implements Replica {
       };
       this.#readiness.resolve(this.#readyInfo);
     };
+    if (specialisation.artifact !== undefined) sendArtifact(writer, specialisation.artifact);
     const { meta, body } = encodeSpecialise(this.revision, specialisation);
     writer.send(0, FrameType.SPECIALISE, false, meta, body);
     this.#loadTimer = this.#clock.setTimer(this.#options.loadTimeoutMs, () => this.#loadTimedOut());
@@ -315,5 +316,12 @@ export class FrameReplica implements Replica {
     } else {
       this.#transport.kill();
     }
+  }
+}
+
+function sendArtifact(writer: FrameWriter, artifact: Buffer): void {
+  for (let at = 0; at < artifact.length; at += MAX_BODY_BYTES) {
+    const piece = artifact.subarray(at, at + MAX_BODY_BYTES);
+    writer.send(0, FrameType.ARTIFACT, at + MAX_BODY_BYTES < artifact.length, "", piece);
   }
 }

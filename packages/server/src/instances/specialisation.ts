@@ -8,6 +8,10 @@ export interface Specialisation {
   runtimeVersion: string;
   fromPool: boolean;
   startMs: number;
+  /** A compiled program that the replica has no folder to find it in: a Go function's in a pod. */
+  artifact?: Buffer;
+  /** How long it was compiled for; absent where it was found compiled. */
+  compileMs?: number;
 }
 
 /** The SPECIALISE frame of runtimes/PROTOCOL.md. */

@@ -52,6 +52,7 @@ export class PodLink {
   #taken = false;
   #closed = false;
   #pongAtMs = 0;
+  #heardAtMs: number;
   #onClosed: () => void = () => undefined;
   readonly #receive = (chunk: Buffer): void => this.#push(chunk);
 
@@ -76,6 +77,7 @@ export class PodLink {
   private constructor(address: PodAddress, clock: Clock) {
     this.address = address;
     this.#clock = clock;
+    this.#heardAtMs = clock.monotonicMs();
     this.socket = createConnection({ host: address.ip, port: address.port, noDelay: true });
     this.#decoder = new FrameDecoder((_stream, kind, more, meta, body) => this.#onFrame(kind, more, meta, body));
     this.socket.on("data", this.#receive);
@@ -101,6 +103,11 @@ export class PodLink {
   /** When the last PONG came, on the monotonic clock. */
   get pongAtMs(): number {
     return this.#pongAtMs;
+  }
+
+  /** When it last said anything. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
   }
 
   set onClosed(onClosed: () => void) {
@@ -189,6 +196,7 @@ export class PodLink {
   }
 
   #push(chunk: Buffer): void {
+    this.#heardAtMs = this.#clock.monotonicMs();
     try {
       this.#decoder.push(chunk);
     } catch (error) {

@@ -1,13 +1,22 @@
 import { KsError, type Language } from "@kube-serverless/contracts";
-import type { ReplicaExitReason } from "../port.ts";
-import type { SandboxExit } from "./sandbox/port.ts";
+import type { ReplicaExitReason } from "./port.ts";
 
 /** V8 aborts at its own heap limit, which is below that of the process. */
 const HEAP_ABORT = "heap out of memory";
 
+/** How a process ended. */
+export interface ProcessExit {
+  code: number | null;
+  signal: string | null;
+  /** Set when the memory limit ended it; the peak where it is known. */
+  outOfMemory?: { limitMiB: number; peakMiB: number | undefined };
+  /** Most memory it ever used, where that is known. */
+  peakMiB?: number;
+}
+
 /** Why a process that nobody ended is gone, in words that say what to do. */
 export function describeExit(
-  exit: SandboxExit,
+  exit: ProcessExit,
   language: Language,
   memoryMiB: number,
   lastStderr: string,
