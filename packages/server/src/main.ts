@@ -36,13 +36,15 @@ async function main(): Promise<void> {
     return removeReplicas({ ...config, clock: systemClock, log: (message) => void process.stdout.write(`${message}\n`) });
   }
   // Loaded only now, so that help and wrong options answer at once.
-  const [{ createServerLog }, { startStandalone }] = await Promise.all([
+  const [{ createServerLog }, start] = await Promise.all([
     import("./telemetry/server-log.ts"),
-    import("./platform/standalone.ts"),
+    config.platform === "kubernetes"
+      ? import("./platform/kubernetes.ts").then(({ startKubernetes }) => startKubernetes)
+      : import("./platform/standalone.ts").then(({ startStandalone }) => startStandalone),
   ]);
   const log = await createServerLog({ level: config.logLevel, format: config.logFormat, isTerminal: process.stdout.isTTY });
   for (const warning of result.warnings) log.warn(warning);
-  const platform = await startStandalone(
+  const platform = await start(
     config,
     {
       projectFolder,

@@ -17,7 +17,7 @@ export interface NameParams {
 /** `/functions` and `/functions/{name}`. */
 export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, bodies }: ApiDependencies): void {
   app.get(LIST_PATH, allow("list", "functions"), async (request, reply) => {
-    const visible = functions.list().filter(({ stored }) => request.access.maySee(stored.spec.name));
+    const visible = (await functions.list()).filter(({ stored }) => request.access.maySee(stored.spec.name));
     const page = takePage(visible, (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
     if (page.link !== undefined) void reply.header("Link", page.link);
     return page.entries.map((view) => buildFunctionBody(view, exposureOf(request.access, view)));
@@ -41,7 +41,7 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, 
 
   app.put<NameParams>(ONE_PATH, allow("update", "functions"), async (request, reply) => {
     const { name } = request.params;
-    functions.get(name);
+    await functions.get(name);
     const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { name, cron: checkCron });
     const view = await functions
       .update(name, spec, readIfMatch(request))
@@ -61,9 +61,9 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, 
 /** The code comes from the store after the view: when the function changed in between, both are read anew. */
 async function readWithCode(functions: ApiDependencies["functions"], name: string): Promise<{ view: FunctionView; code: string }> {
   for (;;) {
-    const before = functions.get(name);
+    const before = await functions.get(name);
     const read = await functions.readCode(name).catch((error: unknown) => error as Error);
-    const view = functions.get(name);
+    const view = await functions.get(name);
     const isSame = before.stored.uid === view.stored.uid && before.stored.revision === view.stored.revision;
     if (isSame && typeof read === "string") return { view, code: read };
     if (isSame) throw read;

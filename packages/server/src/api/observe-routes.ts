@@ -12,20 +12,20 @@ const DEFAULT_CRON_RUNS = 100;
 export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependencies, streams: EventStreams): void {
   const { functions, logs, clock } = dependencies;
   app.get<NameParams>("/api/v1/functions/:name/metrics", allow("get", "functions/metrics"), async (request) => {
-    return dependencies.readMetrics(functions.get(request.params.name).stored);
+    return dependencies.readMetrics((await functions.get(request.params.name)).stored);
   });
 
   app.get<NameParams>("/api/v1/functions/:name/scaling", allow("get", "functions/scaling"), async (request) => {
-    return dependencies.readScaling(functions.get(request.params.name).stored);
+    return dependencies.readScaling((await functions.get(request.params.name)).stored);
   });
 
   app.get<NameParams>("/api/v1/functions/:name/cron", allow("get", "functions/cron"), async (request) => {
     const limit = parseLimit((request.query as URLSearchParams).get("limit")) ?? DEFAULT_CRON_RUNS;
-    return dependencies.readCron(functions.get(request.params.name).stored, limit);
+    return dependencies.readCron((await functions.get(request.params.name)).stored, limit);
   });
 
   app.get<NameParams>("/api/v1/functions/:name/logs", allow("get", "functions/logs"), async (request, reply) => {
-    const { uid } = functions.get(request.params.name).stored;
+    const { uid } = (await functions.get(request.params.name)).stored;
     const query = parseLogQuery(request.query as URLSearchParams, clock.nowMs());
     if (!wantsFollow(request.query as URLSearchParams)) return logs.query(uid, query);
     if (request.method === "HEAD") return reply.type("text/event-stream; charset=utf-8").send("");

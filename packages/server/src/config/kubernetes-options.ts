@@ -10,6 +10,14 @@ export const KUBERNETES_OPTIONS = {
     default: "standalone",
     parse: parseChoice(["standalone", "kubernetes"]),
   }),
+  replicaDriver: declareOption("replicas", {
+    group: "Kubernetes",
+    placeholder: "DRIVER",
+    help: "pods; or local, sandboxes of the gateway's own machine, for tests of a cluster without nodes.",
+    default: "pods",
+    hidden: true,
+    parse: parseChoice(["pods", "local"]),
+  }),
   functionsNamespace: declareOption("namespace", {
     group: "Kubernetes",
     placeholder: "NAMESPACE",

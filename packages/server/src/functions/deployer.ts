@@ -14,7 +14,7 @@ const MAX_WARM_REPLICAS = 8;
 
 export interface DeployerOptions {
   clock: Clock;
-  store: FunctionStore;
+  store: Pick<FunctionStore, "putFunction" | "readCode">;
   registry: FunctionRegistry;
   codeCache: CodeCache;
   provider: ReplicaProvider;

@@ -3,13 +3,15 @@ import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/c
 import type { Clock } from "../clock.ts";
 import { failpoint } from "../failpoint.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
+import { applyChange } from "./apply-change.ts";
 import type { CodeCache } from "./code-cache.ts";
 import type { Deployer } from "./deployer.ts";
-import { buildEtag, type FunctionService, type FunctionView, type IfMatch } from "./port.ts";
-import { satisfiesIfMatch } from "./if-match.ts";
+import { checkIfMatch } from "./if-match.ts";
+import type { FunctionService, FunctionView, IfMatch } from "./port.ts";
 import { type EntryParts, FunctionEntry, type FunctionRegistry } from "./registry.ts";
 import { buildRoutes } from "./route-table.ts";
 import { compareSpecs, withoutCode } from "./spec-change.ts";
+import { checkRuntime, refuseTakenPath } from "./spec-refusals.ts";
 
 export interface FunctionServiceOptions extends EntryParts {
   clock: Clock;
@@ -78,7 +80,7 @@ export class DefaultFunctionService implements FunctionService {
   async create(spec: FunctionSpec): Promise<FunctionView> {
     this.#refuseWhileDraining();
     this.#checkNameIsFree(spec.name);
-    this.#checkRuntime(spec.runtime);
+    checkRuntime(spec.runtime, this.#options);
     const uid = randomBytes(9).toString("base64url").replaceAll(/[-_]/g, "0");
     this.#checkRoutes(uid, withoutCode(spec));
     this.#creating.add(spec.name);
@@ -125,7 +127,7 @@ export class DefaultFunctionService implements FunctionService {
     const entry = this.#options.registry.require(name);
     const before = entry.stored;
     checkIfMatch(before, ifMatch);
-    this.#checkRuntime(spec.runtime);
+    checkRuntime(spec.runtime, this.#options);
     const after = withoutCode(spec);
     this.#checkRoutes(before.uid, after);
     const code = await this.#readRevision(before.uid, before.revision);
@@ -135,23 +137,8 @@ export class DefaultFunctionService implements FunctionService {
       if (entry.stored.status.state === "failed") await this.#buildAgain(entry);
       return this.#view(entry);
     }
-    if (change === "revision") await this.#putRevision(entry, after, spec.code);
-    else await this.#putInPlace(entry, after);
+    await this.#put(entry, after, change === "revision" ? spec.code : undefined);
     return this.#view(entry);
-  }
-
-  async #putRevision(entry: FunctionEntry, spec: StoredFunction["spec"], code: string): Promise<void> {
-    const before = entry.stored;
-    const stored: StoredFunction = {
-      ...before,
-      generation: before.generation + 1,
-      revision: before.revision + 1,
-      spec,
-      status: { ...withoutFailure(before.status), state: "deploying" },
-    };
-    await this.#commit(entry, stored, code);
-    this.#options.codeCache.set(stored.uid, stored.revision, code);
-    this.#options.deployer.build(entry);
   }
 
   async #buildAgain(entry: FunctionEntry): Promise<void> {
@@ -160,21 +147,14 @@ export class DefaultFunctionService implements FunctionService {
     this.#options.deployer.build(entry);
   }
 
-  /** Replicas, triggers and limits apply at once where this revision serves; where it is still built, with it. */
-  async #putInPlace(entry: FunctionEntry, spec: StoredFunction["spec"]): Promise<void> {
+  async #put(entry: FunctionEntry, spec: StoredFunction["spec"], code: string | undefined): Promise<void> {
     const before = entry.stored;
-    const generation = before.generation + 1;
-    const serves = before.served?.revision === before.revision;
-    const stored: StoredFunction = { ...before, generation, spec };
-    if (serves) {
-      stored.served = { revision: before.revision, generation, spec };
-      stored.status = { ...withoutFailure(before.status), state: "running", observedGeneration: generation };
-    } else {
-      stored.status = { ...withoutFailure(before.status), state: "deploying" };
-    }
-    await this.#commit(entry, stored, undefined);
-    if (serves) this.#options.deployer.applyInPlace(entry);
-    else this.#options.deployer.build(entry);
+    const revision = before.revision + (code === undefined ? 0 : 1);
+    const { stored, build } = applyChange(before, { spec, generation: before.generation + 1, revision });
+    await this.#commit(entry, stored, code);
+    if (code !== undefined) this.#options.codeCache.set(stored.uid, stored.revision, code);
+    if (build) this.#options.deployer.build(entry);
+    else this.#options.deployer.applyInPlace(entry);
     this.#options.onTriggersChanged();
   }
 
@@ -268,35 +248,12 @@ export class DefaultFunctionService implements FunctionService {
     throw new KsError("FUNCTION_EXISTS", { message: `Function ${name} already exists. Change it with PUT`, details: { name, state } });
   }
 
-  #checkRuntime(runtime: string): void {
-    const known = this.#options.runtimes();
-    const info = known.find((candidate) => candidate.name === runtime);
-    if (info?.available === true) return;
-    const available = known.filter((candidate) => candidate.available).map((candidate) => candidate.name);
-    const hint = info?.hint ?? this.#options.installHint(runtime);
-    throw new KsError("INVALID_REQUEST", {
-      details: [{ path: "runtime", message: `runtime ${runtime} is not available. ${hint}. Available: ${available.join(", ")}` }],
-    });
-  }
-
   #checkRoutes(uid: string, spec: StoredFunction["spec"]): void {
-    for (const route of buildRoutes(uid, spec)) {
-      const other = this.#options.registry.reservedRoutes.findConflict(route);
-      if (other === undefined) continue;
-      throw new KsError("ROUTE_CONFLICT", {
-        message: `Path ${route.path} is taken by function ${other.functionName} (${other.path})`,
-        details: { path: route.path, function: other.functionName, takenBy: other.path },
-      });
-    }
+    refuseTakenPath(this.#options.registry, buildRoutes(uid, spec));
   }
 }
 
 function withoutFailure(status: StoredFunction["status"]): StoredFunction["status"] {
   const { reason: _reason, message: _message, ...rest } = status;
   return rest;
-}
-
-function checkIfMatch(stored: StoredFunction, ifMatch: IfMatch): void {
-  const current = buildEtag(stored);
-  if (!satisfiesIfMatch(ifMatch, current)) throw new KsError("PRECONDITION_FAILED", { details: { ifMatch, current } });
 }

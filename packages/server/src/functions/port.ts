@@ -16,9 +16,9 @@ export interface FunctionView {
 /** The use-cases of the control API. All writes resolve once durable. */
 export interface FunctionService {
   /** Sorted by name. */
-  list(): FunctionView[];
+  list(): FunctionView[] | Promise<FunctionView[]>;
   /** @throws KsError `FUNCTION_NOT_FOUND` */
-  get(name: string): FunctionView;
+  get(name: string): FunctionView | Promise<FunctionView>;
   readCode(name: string): Promise<string>;
   /** The spec has passed every local check. @throws KsError `FUNCTION_EXISTS`, `ROUTE_CONFLICT`, `STORE_UNAVAILABLE`, `DRAINING`, `INVALID_REQUEST` (runtime not there) */
   create(spec: FunctionSpec): Promise<FunctionView>;

@@ -64,7 +64,12 @@ export class RouteTable {
 
   /** Another function's route that would take some of the same requests. */
   findConflict(route: Route): Route | undefined {
-    return this.#listAt(route, false)?.find((other) => other.uid !== route.uid && methodsOverlap(other.methods, route.methods));
+    return this.findConflicts(route)[0];
+  }
+
+  /** All of them: tables that are fed from elsewhere may hold several for a while. */
+  findConflicts(route: Route): Route[] {
+    return this.#listAt(route, false)?.filter((other) => other.uid !== route.uid && methodsOverlap(other.methods, route.methods)) ?? [];
   }
 
   find(segments: readonly string[], method: string): RouteLookup {

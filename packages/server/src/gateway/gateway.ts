@@ -77,6 +77,8 @@ export interface GatewayOptions {
   clock: Clock;
   guard: RequestGuard;
   registry: FunctionRegistry;
+  /** Where functions come from elsewhere: looks there for one that is not in memory. */
+  findMissing?(name: string): Promise<FunctionEntry | undefined>;
   control: ControlHandler;
   admission: CallAdmission;
   forwarding: Forwarding;
@@ -161,8 +163,10 @@ export class Gateway {
   #routeApi(inbound: Inbound, segments: readonly string[]): void {
     const isInvoke = segments.length === 5 && segments[1] === "v1" && segments[2] === "functions" && segments[4] === "invoke";
     if (!isInvoke) return this.#control(inbound);
-    const entry = this.#options.registry.byName(segments[3]!);
-    if (entry === undefined) return this.#miss(inbound, functionNotFound());
+    this.#withFunction(inbound, segments[3]!, (entry) => this.#invokeByApi(inbound, entry));
+  }
+
+  #invokeByApi(inbound: Inbound, entry: FunctionEntry): void {
     if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
     const receiver = new InvokeReply(inbound.req, inbound.res, this.#options.answers);
     this.#invoke(inbound, {
@@ -195,9 +199,20 @@ export class Gateway {
   }
 
   #invokeByName(inbound: Inbound, name: string, path: string): void {
-    const entry = this.#options.registry.byName(name);
-    if (entry === undefined) return this.#miss(inbound, functionNotFound());
-    this.#invokeTrigger(inbound, entry, { path, params: undefined, config: undefined, notFound: functionNotFound });
+    this.#withFunction(inbound, name, (entry) =>
+      this.#invokeTrigger(inbound, entry, { path, params: undefined, config: undefined, notFound: functionNotFound }),
+    );
+  }
+
+  /** hot: at once for a function in memory. */
+  #withFunction(inbound: Inbound, name: string, go: (entry: FunctionEntry) => void): void {
+    const { registry, findMissing } = this.#options;
+    const known = registry.byName(name);
+    if (known !== undefined) return go(known);
+    if (findMissing === undefined) return this.#miss(inbound, functionNotFound());
+    findMissing(name)
+      .then((found) => (found === undefined ? this.#miss(inbound, functionNotFound()) : go(found)))
+      .catch((error: unknown) => this.#fail(inbound.req, inbound.res, error, inbound.requestId));
   }
 
   #invokeTrigger(inbound: Inbound, entry: FunctionEntry, { path, params, config, notFound }: TriggerDoor): void {

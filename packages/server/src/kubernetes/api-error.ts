@@ -25,7 +25,7 @@ export interface StatusBody {
 }
 
 /** The API server cannot be reached, or is not able to answer now: the same may go well later. */
-export function isUnavailable(error: unknown): error is ApiError {
+export function isUnavailable(error: unknown): boolean {
   return error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 

@@ -25,8 +25,8 @@ export interface ReflectorOptions<T extends KubernetesObject, K extends Kubernet
   log: ReflectorLog;
   labelSelector?: string;
   fieldSelector?: string;
-  /** What is kept of an object: drop here what is large. Called once for each that comes. */
-  transform(object: Persisted<T>): K;
+  /** What is kept of an object: drop here what is large. Called once for each that comes; `before` is what was kept of it. */
+  transform(object: Persisted<T>, before: K | undefined): K;
   /** New or changed; `before` is what was kept of it. */
   onChange?(object: K, before: K | undefined): void;
   onGone?(object: K): void;
@@ -187,7 +187,7 @@ export class Reflector<T extends KubernetesObject, K extends KubernetesObject = 
     // Deleted and made anew between two lists: two changes.
     const isOther = before !== undefined && before.metadata.uid !== uid;
     if (isOther) this.#tell(() => this.#options.onGone?.(before));
-    const kept = this.#options.transform(object);
+    const kept = this.#options.transform(object, isOther ? undefined : before);
     this.#objects.set(name, kept);
     this.#tell(() => this.#options.onChange?.(kept, isOther ? undefined : before));
   }

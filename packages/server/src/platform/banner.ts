@@ -7,7 +7,8 @@ export interface BannerFacts {
   secure: boolean;
   dataFolder: string;
   runtimes: readonly RuntimeInfo[];
-  sandbox: SandboxStrength;
+  /** Undefined where replicas are pods. */
+  sandbox: SandboxStrength | undefined;
   queues: string;
   /** Whether callers are asked for a key. */
   auth: boolean;
@@ -43,8 +44,7 @@ export function formatBanner(facts: BannerFacts): string {
     `  listening   ${urls.join("  ")}`,
     `  data        ${facts.dataFolder}`,
     `  runtimes    ${facts.runtimes.map(formatRuntime).join("\n              ")}`,
-    `  sandbox     ${describeSandbox(facts.sandbox)}`,
-    `  network     ${NETWORKS[facts.sandbox.network]}`,
+    ...describeIsolation(facts.sandbox),
     `  queues      ${facts.queues}`,
     `  access      ${describeAccess(facts)}`,
     `  reference   ${url}/docs`,
@@ -60,6 +60,11 @@ export function formatBanner(facts: BannerFacts): string {
 function formatRuntime({ name, version, exact, available, hint }: RuntimeInfo): string {
   if (!available) return `${name.padEnd(10)} not installed. ${hint}`;
   return exact ? `${name.padEnd(10)} ${version}` : `${name.padEnd(10)} ${version} (the nearest newer version that is installed)`;
+}
+
+function describeIsolation(sandbox: SandboxStrength | undefined): string[] {
+  if (sandbox === undefined) return ["  sandbox     pods of the cluster"];
+  return [`  sandbox     ${describeSandbox(sandbox)}`, `  network     ${NETWORKS[sandbox.network]}`];
 }
 
 function describeSandbox({ driver, memory }: SandboxStrength): string {

@@ -10,7 +10,7 @@ import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import type { ReplicaProvider } from "../instances/port.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
-import type { FunctionStore } from "../store/port.ts";
+import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { TaskGroup } from "../task-group.ts";
 import type { CallRecorder } from "./call-recorder.ts";
 
@@ -24,7 +24,7 @@ export interface FunctionParts {
   provider: ReplicaProvider;
   metrics: MetricsRegistry;
   logs: FunctionLogs;
-  recorder: CallRecorder;
+  recorder: Pick<CallRecorder, "record">;
   tasks: TaskGroup;
   log: Logger;
   onTriggersChanged(): void;
@@ -34,20 +34,10 @@ export interface FunctionParts {
 
 /** The use-cases and what they stand on: code cache, deployer, and a dispatcher for each function that is called. */
 export function createFunctions(parts: FunctionParts): { service: DefaultFunctionService; deployer: Deployer } {
-  const { clock, store, registry, provider, metrics, logs, tasks, log, onTriggersChanged, onDeleted } = parts;
-  const codeCache = new CodeCache(CODE_CACHE_BYTES);
-  const deployer = new Deployer({
-    clock,
-    store,
-    registry,
-    codeCache,
-    provider,
-    onTriggersChanged,
-    onDeployed: ({ spec, status, revision }) =>
-      log.info({ function: spec.name, revision, state: status.state, reason: status.reason }, "function deployed"),
-    onError: (error, { spec }) => log.error({ err: error, function: spec.name }, "deploy failed for a reason of the platform"),
-  });
+  const { clock, store, registry, provider, onTriggersChanged } = parts;
+  const { codeCache, deployer } = createDeployer(parts);
   const service = new DefaultFunctionService({
+    ...describeFunctions(parts),
     clock,
     store,
     registry,
@@ -57,20 +47,55 @@ export function createFunctions(parts: FunctionParts): { service: DefaultFunctio
     runtimes: () => provider.runtimes(),
     installHint: (runtime) => provider.installHint(runtime),
     onTriggersChanged,
-    lastInvocation: (uid) => {
-      const atMs = metrics.peek(uid)?.lastInvocationMs ?? 0;
-      return atMs > 0 ? new Date(atMs).toISOString() : undefined;
-    },
-    onDeleted: (uid) => {
-      metrics.remove(uid);
-      onDeleted(uid);
-      tasks.run("remove function log", () => logs.remove(uid));
-    },
   });
   return { service, deployer };
 }
 
-function createDispatcher(entry: FunctionEntry, deployer: Deployer, { config, clock, provider, recorder }: FunctionParts): Dispatcher {
+export interface DeployerParts extends Omit<FunctionParts, "store"> {
+  store: Pick<FunctionStore, "putFunction" | "readCode">;
+  onDeployed?(stored: StoredFunction): void;
+}
+
+export function createDeployer(parts: DeployerParts): { codeCache: CodeCache; deployer: Deployer } {
+  const { clock, store, registry, provider, log, onTriggersChanged, onDeployed } = parts;
+  const codeCache = new CodeCache(CODE_CACHE_BYTES);
+  const deployer = new Deployer({
+    clock,
+    store,
+    registry,
+    codeCache,
+    provider,
+    onTriggersChanged,
+    onDeployed: (stored) => {
+      const { spec, status, revision } = stored;
+      log.info({ function: spec.name, revision, state: status.state, reason: status.reason }, "function deployed");
+      onDeployed?.(stored);
+    },
+    onError: (error, { spec }) => log.error({ err: error, function: spec.name }, "deploy failed for a reason of the platform"),
+  });
+  return { codeCache, deployer };
+}
+
+/** What is known of functions beside what is stored. */
+export function describeFunctions({ metrics, logs, tasks, onDeleted }: Pick<FunctionParts, "metrics" | "logs" | "tasks" | "onDeleted">) {
+  return {
+    lastInvocation(uid: string): string | undefined {
+      const atMs = metrics.peek(uid)?.lastInvocationMs ?? 0;
+      return atMs > 0 ? new Date(atMs).toISOString() : undefined;
+    },
+    onDeleted(uid: string): void {
+      metrics.remove(uid);
+      onDeleted(uid);
+      tasks.run("remove function log", () => logs.remove(uid));
+    },
+  };
+}
+
+export function createDispatcher(
+  entry: FunctionEntry,
+  deployer: Deployer,
+  { config, clock, provider, recorder }: Pick<FunctionParts, "config" | "clock" | "provider" | "recorder">,
+): Dispatcher {
   const { stored } = entry;
   const dispatcher = new Dispatcher((stored.served ?? stored).spec, {
     clock,

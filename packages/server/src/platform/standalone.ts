@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as immediate } from "node:timers/promises";
 import { KsError } from "@kube-serverless/contracts";
@@ -6,7 +5,6 @@ import type { Logger } from "pino";
 import type { ApiDependencies, Readiness } from "../api/dependencies.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
-import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { Fleet } from "../dispatch/fleet.ts";
 import { type FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import { Forwarding } from "../gateway/forwarding.ts";
@@ -22,7 +20,6 @@ import { MetricsRegistry } from "../metrics/registry.ts";
 import { EMBEDDED_QUEUE_MODULE } from "../queue/sqlite/driver.ts";
 import { createSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TaskGroup } from "../task-group.ts";
-import { CallTracer } from "../telemetry/call-tracer.ts";
 import { validateCronSchedule } from "../triggers/cron-schedule.ts";
 import { TriggerInvoker } from "../triggers/invoker.ts";
 import { CallAdmission } from "../gateway/call-admission.ts";
@@ -36,6 +33,7 @@ import { createFunctions } from "./functions.ts";
 import { findLocalRuntimes } from "./local-runtimes.ts";
 import type { Machine } from "./machine.ts";
 import { openQueues } from "./queues.ts";
+import { createTracer, existingDispatchers, liveFigures, readTls } from "./shared.ts";
 import { Triggers } from "./triggers.ts";
 
 /** Answers that are complete may take so long to leave. */
@@ -245,25 +243,4 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       await store.stop();
     },
   };
-}
-
-function* existingDispatchers(entries: Iterable<FunctionEntry>): Generator<Dispatcher> {
-  for (const { existingDispatcher } of entries) if (existingDispatcher !== undefined) yield existingDispatcher;
-}
-
-function liveFigures(dispatcher: Dispatcher | undefined): { inFlight: number; replicas: number } {
-  return { inFlight: dispatcher?.inFlight ?? 0, replicas: dispatcher?.replicas ?? 0 };
-}
-
-/** The SDK is loaded only where spans are wanted. */
-async function createTracer(config: Config, machine: Machine, log: Logger): Promise<CallTracer | undefined> {
-  if (config.otlpEndpoint === undefined) return undefined;
-  const { createOtlpSink } = await import("../telemetry/otlp-sink.ts");
-  return new CallTracer(await createOtlpSink({ endpoint: config.otlpEndpoint, version: machine.version, clock: systemClock, log }));
-}
-
-/** The pair was tried when the configuration was checked. */
-function readTls({ tlsCertFile, tlsKeyFile }: Config): { cert: Buffer; key: Buffer } | undefined {
-  if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
-  return { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) };
 }

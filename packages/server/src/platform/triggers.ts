@@ -23,7 +23,8 @@ export interface TriggerParts {
 /** Cron and queue triggers of all functions, kept in step with what serves. */
 export class Triggers {
   readonly #registry: FunctionRegistry;
-  readonly #cron: CronScheduler;
+  readonly #createCron: () => CronScheduler;
+  #cron: CronScheduler;
   readonly #queues: QueueTriggers;
   readonly #driver: QueueDriver;
   readonly #store: CronStore;
@@ -36,15 +37,33 @@ export class Triggers {
     this.#driver = queues;
     this.#store = store;
     this.#tasks = tasks;
-    this.#cron = new CronScheduler({ store, clock, tasks, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
+    this.#createCron = () => new CronScheduler({ store, clock, tasks, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
+    this.#cron = this.#createCron();
     this.#queues = new QueueTriggers({ driver: queues, clock, log, invoke: (uid, invocation) => invoker.invoke(uid, invocation) });
   }
 
   /** After the functions are loaded. */
   async start(): Promise<void> {
-    await this.#cron.start(this.#cronTriggers());
+    await this.startCron();
+    this.startQueues();
+  }
+
+  startQueues(): void {
     this.#started = true;
     this.#syncQueues();
+  }
+
+  /** One gateway alone runs cron triggers at a time. */
+  async startCron(): Promise<void> {
+    await this.#cron.start(this.#cronTriggers());
+  }
+
+  /** Leaves cron to another: what runs is waited for, nothing more begins. */
+  async stopCron(options: { deadlineMs: number }): Promise<void> {
+    const leaving = this.#cron;
+    this.#cron = this.#createCron();
+    this.#cron.sync(this.#cronTriggers());
+    await leaving.stop(options);
   }
 
   /** A function was made, changed or deleted. */

@@ -1,0 +1,31 @@
+import { createServer, type Server } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import type { ControlHandler } from "../gateway/gateway.ts";
+import { createRequestId } from "../gateway/request-id.ts";
+
+const PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+
+/** Probes and metrics on a port of their own, which the cluster reaches and callers do not. */
+export class SystemPort {
+  readonly #server: Server;
+
+  constructor(control: ControlHandler) {
+    this.#server = createServer((req, res) => {
+      const [path = "", query = ""] = (req.url ?? "").split("?");
+      if (req.method === "GET" && PATHS.has(path)) control.handle(req, res, { requestId: createRequestId(), path, query, origin: "" });
+      else res.writeHead(404).end();
+    });
+  }
+
+  async start(host: string, port: number): Promise<number> {
+    this.#server.listen(port, host);
+    await once(this.#server, "listening");
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}

@@ -1,0 +1,41 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { startServer, type TestServer } from "../../support/server.ts";
+import type { TestApiServer } from "../../cluster/api-server.ts";
+import { installDefinitions } from "./support.ts";
+
+export const FUNCTIONS_NAMESPACE = "kube-serverless";
+export const SYSTEM_NAMESPACE = "kube-serverless-system";
+
+/** Namespaces and custom resources, as the chart installs them. */
+export async function installPlatform(server: TestApiServer): Promise<void> {
+  await installDefinitions(server);
+  await server.createNamespace(FUNCTIONS_NAMESPACE);
+  await server.createNamespace(SYSTEM_NAMESPACE);
+}
+
+export interface GatewayOptions {
+  name?: string;
+  kubeconfig?: string;
+  flags?: readonly string[];
+}
+
+/** A gateway of the cluster on this machine, whose replicas are sandboxes here. */
+export async function startGateway(
+  server: TestApiServer,
+  { name = "gateway-0", kubeconfig, flags = [] }: GatewayOptions = {},
+): Promise<TestServer & { systemPort: number }> {
+  const systemPort = await findFreePort();
+  const platform = ["--platform", "kubernetes", "--replicas", "local", "--kubeconfig", kubeconfig ?? server.kubeconfigFile];
+  const own = ["--pod-name", name, "--system-port", String(systemPort), "--pool", "python39=0,go119=0,nodejs18=1"];
+  const started = await startServer({ flags: [...platform, ...own, ...flags] });
+  return Object.assign(started, { systemPort });
+}
+
+async function findFreePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
