@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createSigningKey } from "../protocol/proof.ts";
+import { Ownership } from "./ownership.ts";
 import { type CallResult, TestCluster, type TestGatewayOptions, waitUntil } from "./testing/test-gateway.ts";
 
 const signingKey = await createSigningKey();
@@ -15,6 +16,13 @@ async function startCluster(count: number, options?: TestGatewayOptions, started
   clusters.push(cluster);
   await cluster.agreed();
   return cluster;
+}
+
+/** A function of another owner that will be this gateway's once it is there. */
+function uidThatMovesTo(cluster: TestCluster, newcomer: string): string {
+  const ownership = new Ownership(newcomer);
+  ownership.follow({ epoch: 1, members: cluster.identities.map(({ id }) => id) });
+  for (let i = 0; ; i++) if (ownership.isOwner(`moving-${i}`)) return `moving-${i}`;
 }
 
 const text = ({ body }: CallResult): string => body.toString();
@@ -193,6 +201,20 @@ describe("owners that change", () => {
     owner.provider.trace.release[0]!();
     assert.equal(text(await running.result), "held");
     assert.equal(owner.provider.trace.begun.length, 1);
+  });
+
+  test("what waits at the old owner for callers of its own goes to the new one, too", async () => {
+    const cluster = await startCluster(3, { concurrency: 1 }, 2);
+    const uid = uidThatMovesTo(cluster, "gateway-2");
+    const owner = cluster.gateway(cluster.gateways[0]!.peers.ownerOf(uid));
+    const running = owner.call(uid, "/hold");
+    await waitUntil(() => owner.provider.trace.begun.length === 1);
+    const waiting = owner.call(uid, "/who");
+    assert.equal(owner.dispatcher(uid).queued, 1);
+    await cluster.add(2);
+    assert.equal(text(await waiting.result), "gateway-2");
+    owner.provider.trace.release[0]!();
+    assert.equal(text(await running.result), "held");
   });
 
   test("while two gateways see different owners no call is lost or goes round", async () => {

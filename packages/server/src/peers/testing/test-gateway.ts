@@ -2,12 +2,13 @@ import { createServer } from "node:net";
 import { once } from "node:events";
 import type { KsError } from "@kube-serverless/contracts";
 import { type Clock, systemClock } from "../../clock.ts";
-import { Call, type CallReceiver } from "../../dispatch/call.ts";
+import { Call, type CallEntrance, type CallReceiver } from "../../dispatch/call.ts";
 import { Dispatcher } from "../../dispatch/dispatcher.ts";
 import { compileScalingPolicy } from "../../dispatch/function-scaler.ts";
 import type { ResponseHead } from "../../instances/port.ts";
 import { buildPublicKeySet, ProofSigner, ProofVerifier } from "../../protocol/proof.ts";
 import type { PeerIdentity, PeerKeys } from "../handshake.ts";
+import { moveWaitingCalls } from "../moved-calls.ts";
 import { createPeers, type Peers, type PeersOptions } from "../peers.ts";
 import { ScriptedProvider } from "./scripted-replica.ts";
 
@@ -122,6 +123,14 @@ export class TestGateway {
       dispatcherOf: (uid) => (this.unknown.has(uid) ? undefined : this.dispatcher(uid)),
       ...options,
     });
+    this.peers.onOwnersChanged(() => this.moveWaitingCalls());
+  }
+
+  /** What platforms do when owners change. */
+  moveWaitingCalls(): void {
+    for (const [uid, existingDispatcher] of this.#dispatchers) {
+      if (!this.peers.isOwner(uid)) moveWaitingCalls({ existingDispatcher, entrance: () => this.#entrance(uid) });
+    }
   }
 
   async start(candidates: readonly PeerIdentity[]): Promise<void> {
@@ -137,7 +146,7 @@ export class TestGateway {
 
   call(uid: string, path: string, body: readonly Buffer[] = [], credits = true): TestCall {
     const { promise, resolve } = Promise.withResolvers<CallResult>();
-    const entrance = this.peers.entrance(uid, { dispatcher: () => this.dispatcher(uid) });
+    const entrance = this.#entrance(uid);
     const head = {
       id: `${this.id}-${this.#calls++}`,
       method: "POST",
@@ -153,6 +162,10 @@ export class TestGateway {
     const call = new Call(entrance, head, body, bytes, receiver, systemClock.monotonicMs());
     entrance.submit(call);
     return { call, result: promise, receivedBytes: () => receiver.receivedBytes };
+  }
+
+  #entrance(uid: string): CallEntrance {
+    return this.peers.entrance(uid, { dispatcher: () => this.dispatcher(uid) });
   }
 
   #createDispatcher(uid: string): Dispatcher {
