@@ -10,7 +10,7 @@ import {
 } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { BodyBudget } from "../http/body-budget.ts";
-import { type Body, hasNoBody, readBody } from "../http/read-body.ts";
+import { type Body, hasNoBody, receiveBody } from "../http/read-body.ts";
 import type { RequestGuard } from "../http/request-guard.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { parseTarget, type Target } from "../http/target.ts";
@@ -264,27 +264,22 @@ export class Gateway {
     const caller = admission.callerOf(authentication, invocation.entry.stored.spec.name);
     stripCredentials(head.headers, authentication);
     const known: Admitted = { invocation, admission: admitted, caller };
-    if (hasNoBody(req)) return this.#submitEmpty(inbound, known);
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming, unless that has to prove its sender first.
-    if (announced <= MAX_CALL_BODY_BYTES && invocation.signature === undefined) invocation.entry.entrance().warm();
-    readBody(req, MAX_CALL_BODY_BYTES, bodies.hold(res))
-      // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
-      .then((body) => this.#submit(inbound, known, body, clock.monotonicMs()))
-      .catch((error: unknown) => {
-        admitted?.leave();
-        this.#fail(req, res, error, requestId);
-      });
-  }
-
-  /** hot */
-  #submitEmpty(inbound: Inbound, admitted: Admitted): void {
-    try {
-      this.#submit(inbound, admitted, { chunks: [], bytes: 0 }, inbound.arrivedAtMs);
-    } catch (error) {
-      admitted.admission?.leave();
-      throw error;
-    }
+    if (!hasNoBody(req) && announced <= MAX_CALL_BODY_BYTES && invocation.signature === undefined) invocation.entry.entrance().warm();
+    const refuse = (error: unknown): void => {
+      admitted?.leave();
+      this.#fail(req, res, error, requestId);
+    };
+    const submit = (body: Body): void => {
+      try {
+        // The wait for a place begins when the call is whole: a slow upload takes nothing from it.
+        this.#submit(inbound, known, body, clock.monotonicMs());
+      } catch (error) {
+        refuse(error);
+      }
+    };
+    receiveBody(req, MAX_CALL_BODY_BYTES, bodies.hold(res), submit, refuse);
   }
 
   /** hot */

@@ -22,7 +22,7 @@ export class BodyBudget {
 
   hold(res: ServerResponse): BodyHold {
     let held = 0;
-    res.once("close", () => {
+    res.on("close", () => {
       this.#usedBytes -= held;
       held = 0;
     });

@@ -21,6 +21,8 @@ describe("readBody", () => {
     const body = readBody(requestOf(CHUNKED), 100, room);
     const errors: KsError[] = [];
     body.catch((error: KsError) => errors.push(error));
+    // The wait begins once it is clear that the body did not come with its head.
+    await new Promise((resolve) => setImmediate(resolve));
     t.mock.timers.tick(59_999);
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(errors.length, 0);

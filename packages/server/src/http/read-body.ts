@@ -24,40 +24,57 @@ export function hasNoBody(req: IncomingMessage): boolean {
   return (length === undefined || length === "0") && req.headers["transfer-encoding"] === undefined;
 }
 
+/** hot: `receiveBody` as a promise. @throws KsError */
+export function readBody(req: IncomingMessage, limitBytes: number, hold: BodyHold): Promise<Body> {
+  return new Promise((resolve, reject) => receiveBody(req, limitBytes, hold, resolve, reject));
+}
+
 /**
- * Collects a body. @throws KsError `BODY_TOO_LARGE` at once when the head says so or as soon as it is passed, `OVERLOADED` when it does
- * not fit beside the others, `REQUEST_TIMEOUT`, `CLIENT_CLOSED` when the caller goes away.
+ * hot: collects a body. It fails with `BODY_TOO_LARGE` at once when the head says so or as soon as it is passed, `OVERLOADED` when it
+ * does not fit beside the others, `REQUEST_TIMEOUT`, `CLIENT_CLOSED` when the caller goes away.
  */
-export async function readBody(req: IncomingMessage, limitBytes: number, hold: BodyHold): Promise<Body> {
-  if (hasNoBody(req)) return NO_BODY;
+export function receiveBody(
+  req: IncomingMessage,
+  limitBytes: number,
+  hold: BodyHold,
+  onBody: (body: Body) => void,
+  onFailed: (error: KsError) => void,
+): void {
+  if (hasNoBody(req)) return onBody(NO_BODY);
   const announced = Number(req.headers["content-length"] ?? 0);
-  if (announced > limitBytes) throw tooLarge(limitBytes, announced);
-  hold.take(announced);
+  if (announced > limitBytes) return onFailed(tooLarge(limitBytes, announced));
+  const refusal = refusalOf(hold, announced);
+  if (refusal !== undefined) return onFailed(refusal);
   awaitsContinue.get(req)?.();
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    const settle = (error?: KsError): void => {
-      clearTimeout(timer);
-      req.off("data", onData).off("end", onEnd).off("close", onClose);
-      if (error === undefined) resolve({ chunks, bytes });
-      else reject(error);
-    };
-    const onData = (chunk: Buffer): void => {
-      bytes += chunk.length;
-      if (bytes > limitBytes) return settle(tooLarge(limitBytes, undefined));
-      const refusal = bytes > announced ? refusalOf(hold, chunk.length) : undefined;
-      if (refusal !== undefined) return settle(refusal);
-      chunks.push(chunk);
-      timer.refresh();
-    };
-    const onEnd = (): void => settle();
-    const onClose = (): void => settle(new KsError("CLIENT_CLOSED"));
-    const timer = setTimeout(
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  let isSettled = false;
+  let timer: NodeJS.Timeout | undefined;
+  const settle = (error?: KsError): void => {
+    if (isSettled) return;
+    isSettled = true;
+    clearTimeout(timer);
+    if (error === undefined) onBody({ chunks, bytes });
+    else onFailed(error);
+  };
+  req.on("data", (chunk: Buffer) => {
+    if (isSettled) return;
+    bytes += chunk.length;
+    if (bytes > limitBytes) return settle(tooLarge(limitBytes, undefined));
+    const overload = bytes > announced ? refusalOf(hold, chunk.length) : undefined;
+    if (overload !== undefined) return settle(overload);
+    chunks.push(chunk);
+    timer?.refresh();
+  });
+  req.on("end", () => settle());
+  // Most bodies come with their head: nothing is left to wait for then, and nothing that could fail.
+  process.nextTick(() => {
+    if (isSettled || req.complete) return;
+    req.on("close", () => settle(new KsError("CLIENT_CLOSED")));
+    timer = setTimeout(
       () => settle(new KsError("REQUEST_TIMEOUT", { message: "The request body made no progress for 60 s" })),
       IDLE_TIMEOUT_MS,
     );
-    req.on("data", onData).on("end", onEnd).on("close", onClose);
   });
 }
 
