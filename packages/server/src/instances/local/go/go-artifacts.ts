@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
+import { statSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../clock.ts";
@@ -57,7 +58,9 @@ export class GoArtifacts {
     await this.#open();
     await this.#write(key, program);
     const nowMs = this.#clock.nowMs();
-    this.#known.set(key, { size: program.length, lastUsedMs: nowMs, markedAtMs: nowMs, verifiedAtMs: undefined });
+    // Written here from what was compiled: the first call need not read it once more.
+    const { mtimeMs } = await stat(join(this.#folder, key, PROGRAM));
+    this.#known.set(key, { size: program.length, lastUsedMs: nowMs, markedAtMs: nowMs, verifiedAtMs: mtimeMs });
     await this.#makeRoom(key);
     return join(this.#folder, key, PROGRAM);
   }
@@ -125,8 +128,8 @@ export class GoArtifacts {
   async #isWhole(key: string, known: Known): Promise<boolean> {
     const path = join(this.#folder, key, PROGRAM);
     try {
-      // Hashing takes 1 ms for each 2 MB: once a file is enough.
-      const { size, mtimeMs } = await stat(path);
+      // Hashing takes 1 ms for each 2 MB: once a file is enough. A first call waits for this, and threads would take longer.
+      const { size, mtimeMs } = statSync(path);
       if (size !== known.size) return false;
       if (mtimeMs === known.verifiedAtMs) return true;
       const facts = await this.#readFacts(key);

@@ -1,3 +1,4 @@
+import { linkSync } from "node:fs";
 import { copyFile, link, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { KsError } from "@kube-serverless/contracts";
@@ -76,7 +77,8 @@ export class GoRuntime implements GoSupport {
   async link(artifactPath: string, functionFolder: string): Promise<void> {
     const target = join(functionFolder, PROGRAM);
     try {
-      await link(artifactPath, target);
+      // A first call waits for it: a thread would take longer than the link does.
+      linkSync(artifactPath, target);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EXDEV") throw error;
       await link(await this.#stageProgram(artifactPath), target);
