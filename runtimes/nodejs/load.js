@@ -32,11 +32,11 @@ function buildMissingModule(specifier, code) {
 function loadHandler(meta, code) {
   const name = splitHandler(meta.handler);
   if (meta.module === "esm") return loadModule(name, code);
-  return findHandler(loadCommonJs(name.file, code), name);
+  return findHandler(loadCommonJs(name.file, code), name, `${FOLDER}/${name.file}.js`);
 }
 
 async function loadModule(name, code) {
-  return findHandler(await loadEsm(name.file, code), name);
+  return findHandler(await loadEsm(name.file, code), name, `${FOLDER}/${name.file}.mjs`);
 }
 
 /** `index.handler` → file `index`, exports [`handler`]; the file may be in a folder. */
@@ -156,8 +156,14 @@ function lineOf(error, filename) {
   return start === -1 ? "" : (/^[0-9]+/.exec(stack.slice(start + filename.length + 1))?.[0] ?? "");
 }
 
-function findHandler(exports, { file, path }) {
-  const found = follow(exports, path) ?? follow(exports?.default, path) ?? defaultItself(exports, path);
+function findHandler(exports, { file, path }, filename) {
+  let found;
+  try {
+    found = follow(exports, path) ?? follow(exports?.default, path) ?? defaultItself(exports, path);
+  } catch (error) {
+    // A getter, or a proxy, of the function's own.
+    throw explain(error, filename);
+  }
   if (found === undefined) {
     throw new LoadFailure("HandlerNotFound", `HandlerNotFound: "${path.join(".")}" is not exported by ${file}; ${listExports(exports)}`);
   }

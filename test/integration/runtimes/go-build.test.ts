@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
-import { GOS, type Go, useShims } from "./gos.ts";
+import { GOS, type Go, useGoShims } from "./gos.ts";
 import type { Json } from "./support.ts";
 
 const BROKEN = [
@@ -67,7 +67,7 @@ function describeFailures(go: Go): void {
     });
   }
 
-  const load = useShims(go);
+  const load = useGoShims(go);
   test("a panic is an error with type, message and the function's own stack", async () => {
     const shim = await load(
       "type Shop struct{}\n\nfunc (s *Shop) find(list []int, i int) int { return list[i] }\n\nfunc Handler(event map[string]any) any {\n  return (&Shop{}).find([]int{1}, 5)\n}",

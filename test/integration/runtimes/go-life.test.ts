@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { buildGoEnvironment } from "../../../packages/server/src/instances/local/go/go-toolchain.ts";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
-import { GO_CACHE, GO_TOOLCHAINS, GOS, type Go, ping, useShims } from "./gos.ts";
+import { GO_CACHE, GO_TOOLCHAINS, GOS, type Go, ping, useGoShims } from "./gos.ts";
 import { Shim } from "./support.ts";
 
 const run = promisify(execFile);
@@ -34,7 +34,7 @@ function describeUnits(go: Go): void {
 }
 
 function describeContext(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
 
   test("the context knows the call", async () => {
     const shim = await load(
@@ -138,7 +138,7 @@ function describeContext(go: Go): void {
 }
 
 function describeLife(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
 
   test("the launcher answers PING before it is specialised, and says HELLO once", async (t) => {
     const code = "package main\nfunc Handler() int { return 1 }";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
-import { GOS, type Go, ping, useShims } from "./gos.ts";
+import { GOS, type Go, ping, useGoShims } from "./gos.ts";
 
 const WINDOW_BYTES = 262_144;
 
@@ -44,7 +44,7 @@ for (const go of GOS) {
 }
 
 function describeForms(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
   for (const form of FORMS) {
     test(`takes ${form.handler.replaceAll("\n", " ").slice(0, 90)}`, async () => {
       const shim = await load(form.handler);
@@ -87,7 +87,7 @@ function describeForms(go: Go): void {
 }
 
 function describeResponses(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
 
   test("structs, pointers and named types are responses by their JSON names", async () => {
     const shim = await load(`
@@ -135,7 +135,7 @@ function describeResponses(go: Go): void {
 }
 
 function describeHttp(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
 
   test("http.HandlerFunc gets the request and gives the response", async () => {
     const shim = await load(`
@@ -227,7 +227,7 @@ function describeHttp(go: Go): void {
 }
 
 function describeStreams(go: Go): void {
-  const load = useShims(go);
+  const load = useGoShims(go);
 
   test("a reader is read as far as there is credit, and closed when the caller goes", async () => {
     const shim = await load(`

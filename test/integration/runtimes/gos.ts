@@ -1,10 +1,8 @@
-import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { basename, delimiter, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { after } from "node:test";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
 import { GoBuilder } from "../../../packages/server/src/instances/local/go/go-builder.ts";
@@ -14,7 +12,8 @@ import { GoToolkits } from "../../../packages/server/src/instances/local/go/go-t
 import { runPlainBuild } from "../../../packages/server/src/instances/local/go/run-build.ts";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
 import type { ShimLanguage } from "./languages.ts";
-import { type Json, Shim, type Specialisation } from "./support.ts";
+import { type Json, Shim } from "./support.ts";
+import { type LoadShim, useShims } from "./use-shims.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
@@ -125,17 +124,9 @@ function describeGo(line: GoLine): Go {
 
 export const GOS: readonly Go[] = GO_LINES.map(describeGo);
 
-/** Replicas that end with their suite. */
-export function useShims(go: Go): (code: string, specialisation?: Partial<Specialisation>) => Promise<Shim> {
-  const shims: Shim[] = [];
-  after(() => Promise.all(shims.map((shim) => shim.stop())));
-  return async (code, specialisation = {}) => {
-    const shim = await go.start(`package main\n${code}`);
-    shims.push(shim);
-    const frame = await shim.specialise({ code, handler: "Handler", ...specialisation });
-    assert.equal(frame.kind, FrameType.READY, JSON.stringify(frame.meta));
-    return shim;
-  };
+/** Their code needs no package clause. */
+export function useGoShims(go: Go): LoadShim {
+  return useShims({ start: (code) => go.start(`package main\n${code}`) }, { handler: "Handler" });
 }
 
 /** The meta of the PONG: everything sent before it has been read. */

@@ -67,6 +67,19 @@ function testLoading(language: ShimLanguage): void {
       reason: "LoadError",
       message: /^RangeError: no luck \(index\.mjs:2\)$/,
     },
+    {
+      name: "a getter that throws in place of the handler",
+      code: "\nObject.defineProperty(exports, 'handler', { get() { throw new TypeError('no luck'); } });\n",
+      reason: "LoadError",
+      message: /^TypeError: no luck \(index\.js:2\)$/,
+    },
+    {
+      name: "a getter of an ES module's default export that throws",
+      code: "export default {\n  get handler() { throw new RangeError('no luck'); },\n};\n",
+      options: { module: "esm" },
+      reason: "LoadError",
+      message: /^RangeError: no luck \(index\.mjs:2\)$/,
+    },
     { name: "code that throws a string", code: "throw 'text';", reason: "LoadError", message: /^string: text$/ },
     {
       name: "a syntax error that the code threw itself",

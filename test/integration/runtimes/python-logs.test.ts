@@ -1,24 +1,14 @@
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
-import { PYTHONS, type Python } from "./pythons.ts";
-import type { Shim, Specialisation } from "./support.ts";
+import { PYTHONS, type Python, usePythonShims } from "./pythons.ts";
 
 for (const python of PYTHONS) {
   describe(`what is printed on ${python.name}`, { skip: python.missing ?? false }, () => describeLogs(python));
 }
 
 function describeLogs(python: Python): void {
-  const shims: Shim[] = [];
-  after(() => Promise.all(shims.map((shim) => shim.stop())));
-
-  const load = async (code: string, specialisation: Partial<Specialisation> = {}): Promise<Shim> => {
-    const shim = await python.start(code);
-    shims.push(shim);
-    const frame = await shim.specialise({ code, handler: "handler.handler", concurrency: 1, ...specialisation });
-    assert.equal(frame.kind, FrameType.READY, JSON.stringify(frame.meta));
-    return shim;
-  };
+  const load = usePythonShims(python);
 
   test("comes before the answer, in one frame a stream, with the call's id", async () => {
     const code =

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { FrameType } from "../../../packages/server/src/protocol/frames.ts";
-import { PYTHONS, type Python } from "./pythons.ts";
-import type { Json, Shim, ShimFrame, Specialisation } from "./support.ts";
+import { PYTHONS, type Python, usePythonShims } from "./pythons.ts";
+import type { Json, Shim, ShimFrame } from "./support.ts";
 
 const WINDOW_BYTES = 262_144;
 
@@ -64,16 +64,7 @@ for (const python of PYTHONS) {
 }
 
 function describeCalls(python: Python): void {
-  const shims: Shim[] = [];
-  after(() => Promise.all(shims.map((shim) => shim.stop())));
-
-  const load = async (code: string, specialisation: Partial<Specialisation> = {}): Promise<Shim> => {
-    const shim = await python.start(code);
-    shims.push(shim);
-    const frame = await shim.specialise({ code, handler: "handler.handler", concurrency: 1, ...specialisation });
-    assert.equal(frame.kind, FrameType.READY, JSON.stringify(frame.meta));
-    return shim;
-  };
+  const load = usePythonShims(python);
   const callJson = async (shim: Shim, body = "{}", meta: Json = {}): Promise<unknown> => {
     const answer = await shim.call(body, meta);
     assert.equal(answer.head?.kind, 200, JSON.stringify(answer.error));
@@ -110,10 +101,10 @@ function describeCalls(python: Python): void {
   }
 
   for (const [kind, code, concurrency] of SIDE_BY_SIDE) {
-    test(`runs ${kind} side by side that came while the code was loaded`, async () => {
+    test(`runs ${kind} side by side that came while the code was loaded`, async (t) => {
       const slow = `import time\ntime.sleep(0.1)\n${code}`;
       const shim = await python.start(slow);
-      shims.push(shim);
+      t.after(() => shim.stop());
       await shim.hello();
       shim.sendSpecialise({ code: slow, handler: "handler.handler", concurrency });
       const streams = Array.from({ length: concurrency }, () => shim.sendCall());

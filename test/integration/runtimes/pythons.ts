@@ -4,6 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import type { ShimLanguage } from "./languages.ts";
 import { Shim } from "./support.ts";
+import { type LoadShim, useShims } from "./use-shims.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 
@@ -65,3 +66,8 @@ export const PYTHONS: readonly Python[] = [describePython("3.9"), describePython
 export const OTHER_PYTHONS: readonly Python[] = ["3.10", "3.12", "3.13", "3.14"]
   .map(describePython)
   .filter(({ missing }) => missing === undefined);
+
+/** One call at a time, as Python has it where nothing else is said. */
+export function usePythonShims(python: Python): LoadShim {
+  return useShims(python, { handler: "handler.handler", concurrency: 1 });
+}
