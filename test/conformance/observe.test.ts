@@ -148,13 +148,51 @@ describe("GET /functions/{name}/logs", { concurrency: 4 }, () => {
     });
   }
 
-  test("has what go119 prints, and the request where it is logged by the context", async () => {
-    const code =
-      'package f\n\nimport "fmt"\n\nfunc Handler(e map[string]any) (any, error) {\n\tfmt.Println("out", e["body"].(map[string]any)["n"])\n\treturn nil, nil\n}\n';
-    const name = await platform.deploy({ runtime: "go119", code });
-    await platform.invoke(name, { n: 7 });
-    const [entry] = await waitForLines(name, 1);
-    assert.deepEqual([entry?.message, entry?.stream], ["out 7", "stdout"]);
+  /** Past the shim, to the process's own descriptors. */
+  const RAW: Record<string, string> = {
+    go119: `package f
+import ("fmt"; "os")
+func Handler(e map[string]any) (any, error) {
+  fmt.Println("out", e["requestId"])
+  fmt.Fprintln(os.Stderr, "err", e["requestId"])
+  return nil, nil
+}`,
+    nodejs18: `const fs = require("fs");
+exports.handler = async ({ requestId }) => { fs.writeSync(1, "out " + requestId + "\\n"); fs.writeSync(2, "err " + requestId + "\\n"); };`,
+    python39: `import os
+def handler(event):
+  os.write(1, b"out %s\\n" % event["requestId"].encode())
+  os.write(2, b"err %s\\n" % event["requestId"].encode())`,
+  };
+  for (const [runtime, code] of Object.entries(RAW)) {
+    test(`knows the request of what ${runtime} writes to its descriptors, as long as one call runs alone`, async () => {
+      const name = await platform.deploy({ runtime, code });
+      const ids = Array.from({ length: 30 }, (_, i) => `alone-${i}`);
+      for (const id of ids) assert.equal((await platform.invoke(name, {}, { "x-request-id": id })).status, 200);
+      const entries = await waitForLines(name, 60);
+      assert.deepEqual(
+        entries.filter(({ message, stream, requestId }) => message !== `${stream === "stdout" ? "out" : "err"} ${requestId}`),
+        [],
+      );
+    });
+  }
+
+  test("names no request where Go prints in several calls at once, and knows those that log by their context", async () => {
+    const code = `package f
+import ("context"; "fmt"; "time")
+func Handler(ctx context.Context, e map[string]any) (any, error) {
+  time.Sleep(200 * time.Millisecond)
+  fmt.Println("printed")
+  ctx.Value("log").(func(...any))("logged", e["requestId"])
+  time.Sleep(200 * time.Millisecond)
+  return nil, nil
+}`;
+    const name = await platform.deploy({ runtime: "go119", code, maxReplicas: 1 });
+    await Promise.all(["a", "b", "c"].map((id) => platform.invoke(name, {}, { "x-request-id": `several-${id}` })));
+    const entries = await waitForLines(name, 6);
+    for (const { message, requestId } of entries) {
+      assert.equal(message, requestId === null ? "printed" : `logged ${requestId}`);
+    }
   });
 
   test("knows the request of every line of calls beside each other", async () => {

@@ -6,6 +6,7 @@ import { DeadlineTimer } from "./deadline-timer.ts";
 import type { CallSink, ResponseHead } from "./port.ts";
 import { sayHeadTooLarge, sayTimedOut } from "./replica-errors.ts";
 import { parseAbortMeta, parseErrorMeta, parseResponseMeta } from "./replica-meta.ts";
+import { Printers } from "./printers.ts";
 import { type CallControl, cutPieces, RunningCall } from "./running-call.ts";
 
 /** A caller that takes nothing of its stream for so long, or for the function's own time-out where that is longer, is cut off. */
@@ -50,6 +51,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
   #early: (() => void)[] = [];
   #ready = false;
   #nextStream = 1;
+  readonly #printers = new Printers();
 
   constructor(clock: Clock, events: StreamEvents, dialect: StreamDialect = REPLICA_DIALECT) {
     this.#clock = clock;
@@ -75,6 +77,14 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, meta, body));
     else this.#sendCall(stream, call, meta, body);
     return call;
+  }
+
+  /**
+   * The request id of the only call that can have written what was just read from the process's own descriptors; undefined
+   * where there are several, or none.
+   */
+  findPrinter(): string | undefined {
+    return this.#printers.find(this.#calls.values(), this.#writer?.flushes ?? 0, this.#clock.monotonicMs());
   }
 
   /** Sends what has waited for the connection. */
@@ -125,7 +135,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     if (call === undefined) return;
     if (this.#writer !== undefined) return this.#writer.send(stream, FrameType.CANCEL, false, "", undefined);
     // Nothing of it has left yet.
-    this.#forget(stream);
+    this.#forget(call);
     call.sink.onNotStarted(new KsError("CLIENT_CLOSED"));
   }
 
@@ -147,7 +157,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     const head = this.#dialect.parseHead(status, meta);
     call.hasHead = true;
     if (more) this.#noteProgress(call);
-    else this.#forget(stream);
+    else this.#forget(call);
     call.sink.onHead(head, body, more);
   }
 
@@ -159,7 +169,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     call.receiveCredit -= body.length;
     if (call.receiveCredit < 0) throw new ProtocolError(`stream ${stream} sent more than its credit`);
     if (more) this.#noteProgress(call);
-    else this.#forget(stream);
+    else this.#forget(call);
     call.sink.onData(body, more);
   }
 
@@ -175,7 +185,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     const call = this.#find(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} has an ERROR after its head`);
-    this.#forget(stream);
+    this.#forget(call);
     call.sink.onError(this.#dialect.parseError(meta));
   }
 
@@ -183,7 +193,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     const call = this.#find(stream);
     if (call === undefined) return;
     if (!call.hasHead) throw new ProtocolError(`stream ${stream} has an ABORT before its head`);
-    this.#forget(stream);
+    this.#forget(call);
     call.sink.onError(this.#dialect.parseAbort(meta));
   }
 
@@ -192,7 +202,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     const call = this.#calls.get(stream) ?? this.#find(stream);
     if (call === undefined) return;
     if (call.hasHead) throw new ProtocolError(`stream ${stream} is BUSY after its head`);
-    this.#forget(stream);
+    this.#forget(call);
     call.sink.onNotStarted(this.#dialect.parseBusy(meta));
   }
 
@@ -215,8 +225,9 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     return call;
   }
 
-  #forget(stream: number): void {
-    this.#calls.delete(stream);
+  #forget(call: RunningCall<Sink>): void {
+    this.#calls.delete(call.stream);
+    this.#printers.noteEnd(call.requestId, this.#clock);
     if (this.#calls.size === 0) this.#events.onIdle();
   }
 
@@ -225,6 +236,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     if (this.#calls.get(stream) !== call) return;
     const pieces = cutPieces(body);
     const first = pieces.shift();
+    call.sentAtFlush = this.#writer?.flushes ?? 0;
     this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, meta, first);
     if (pieces.length > 0) {
       call.unsent = pieces;

@@ -140,7 +140,9 @@ export class FrameReplica implements Replica {
   }
 
   call(head: CallHead, body: readonly Buffer[], sink: CallSink): CallHandle {
-    return this.#streams.open(head.encoded ?? JSON.stringify(head), head.timeoutMs, body, sink);
+    const call = this.#streams.open(head.encoded ?? JSON.stringify(head), head.timeoutMs, body, sink);
+    call.requestId = head.id;
+    return call;
   }
 
   drain(deadlineMs: number): void {
@@ -173,6 +175,11 @@ export class FrameReplica implements Replica {
   /** Lines that the process wrote to descriptor 2 or through its shim last, for telling why it ended. */
   get lastStderr(): string {
     return this.#lastStderr;
+  }
+
+  /** Whose request it is that has just written to descriptor 1 or 2, where that is certain. */
+  findPrinter(): string | undefined {
+    return this.#streams.findPrinter();
   }
 
   noteStderr(text: string): void {

@@ -12,6 +12,10 @@ export class RunningCall<Sink extends CallSink = CallSink> implements CallHandle
   readonly sink: Sink;
   readonly stream: number;
   readonly timeoutMs: number;
+  /** Whose request it is, for lines that name none. */
+  requestId: string | undefined;
+  /** `flushes` of its writer when CALL was sent. */
+  sentAtFlush = 0;
   /** On the monotonic clock; none before READY. */
   deadlineMs = Number.POSITIVE_INFINITY;
   /** True from READY on: the handler may run. */

@@ -6,6 +6,8 @@ import { readBackwards, type Segments, type SegmentView } from "./segments.ts";
 /** Written at once; JSON may need six bytes for one character of it. */
 const BATCH_CHARACTERS = 262_144;
 const BATCHES_A_FLUSH = 4;
+/** An entry passes at most so many that came before it with a later time. */
+const REORDER_ENTRIES = 64;
 /** What an entry takes beside its message. */
 const ENTRY_OVERHEAD = 200;
 
@@ -142,10 +144,21 @@ export class FunctionLog {
   }
 
   #push(entry: LogEntry, characters: number): void {
-    this.#pending.push(entry);
+    this.#pending.splice(this.#placeOf(entry), 0, entry);
     this.#pendingCharacters += characters;
     this.#options.budget.usedCharacters += characters;
     for (const following of this.#followings) following.push(entry);
+  }
+
+  /**
+   * By time among the last ones that wait: what a shim sent and what its process wrote to its descriptors come on two ways,
+   * and may pass each other.
+   */
+  #placeOf({ time }: LogEntry): number {
+    let at = this.#pending.length;
+    const first = Math.max(0, at - REORDER_ENTRIES);
+    while (at > first && this.#pending[at - 1]!.time > time) at--;
+    return at;
   }
 
   #markRefused(): void {

@@ -261,8 +261,8 @@ test("prune deletes what a kill in the middle of a deletion left", async (t) => 
 test("bytes of a pipe become lines", async (t) => {
   const { logs, read } = setUp(t);
   const sink = logs.lineSink("u1", { ...source, stream: "stderr", requestId: null });
-  sink.write(Buffer.from("Traceback\n  File"));
-  sink.write(Buffer.from(' "handler.py"\nlast'));
+  sink.write(Buffer.from("Traceback\n  File"), null);
+  sink.write(Buffer.from(' "handler.py"\nlast'), null);
   assert.deepEqual(await read("u1"), ["Traceback", '  File "handler.py"']);
   sink.end();
   const entries: LogEntry[] = await logs.query("u1", { tail: 1 });
@@ -270,6 +270,16 @@ test("bytes of a pipe become lines", async (t) => {
     entries.map(({ message, stream, requestId }) => ({ message, stream, requestId })),
     [{ message: "last", stream: "stderr", requestId: null }],
   );
+});
+
+test("lines that pass each other within a moment stand by their time", async (t) => {
+  const { logs, clock, read } = setUp(t);
+  const startMs = clock.nowMs();
+  await clock.advance(9);
+  const sink = logs.lineSink("u1", { ...source, requestId: null });
+  sink.write(Buffer.from("raw at 9\n"), "r2");
+  for (const late of [3, 5, 3]) logs.appendLines("u1", source, Buffer.from(`at ${late}`), startMs + late, false);
+  assert.deepEqual(await read("u1"), ["at 3", "at 3", "at 5", "raw at 9"]);
 });
 
 test("a time that a replica makes up is not believed", async (t) => {

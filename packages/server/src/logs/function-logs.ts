@@ -32,7 +32,8 @@ export interface LogSource {
 
 /** Takes the bytes of one pipe. */
 export interface LineSink {
-  write(chunk: Buffer): void;
+  /** @param requestId of who wrote it, null where nobody knows */
+  write(chunk: Buffer, requestId: string | null): void;
   /** The pipe has ended: what came last without a line's end is a line, too. */
   end(): void;
 }
@@ -111,10 +112,18 @@ class DiskFunctionLogs implements FunctionLogs {
   }
 
   lineSink(uid: string, source: LogSource): LineSink {
-    return new LineSplitter((message, truncated) => {
+    let { requestId } = source;
+    const splitter = new LineSplitter((message, truncated) => {
       const nowMs = this.#clock.nowMs();
-      this.append(uid, buildEntry(source, formatTime(nowMs, nowMs), message, truncated));
+      this.append(uid, buildEntry({ ...source, requestId }, formatTime(nowMs, nowMs), message, truncated));
     });
+    return {
+      write: (chunk, writer) => {
+        requestId = writer;
+        splitter.write(chunk);
+      },
+      end: () => splitter.end(),
+    };
   }
 
   async query(uid: string, query: LogQuery): Promise<LogEntry[]> {

@@ -18,11 +18,11 @@ export class FunctionOutput implements OutputSink {
     this.#logs.appendLines(replica.revision.uid, source, lines.body, lines.timeMs, lines.truncated);
   }
 
-  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer): void {
+  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer, requestId: string | undefined): void {
     let pipes = this.#pipes.get(replica);
     if (pipes === undefined) this.#pipes.set(replica, (pipes = {}));
     pipes[stream] ??= this.#logs.lineSink(replica.revision.uid, describeSource(replica, stream, null));
-    pipes[stream].write(chunk);
+    pipes[stream].write(chunk, requestId ?? null);
   }
 
   rawDropped(replica: Replica, stream: "stdout" | "stderr", bytes: number): void {

@@ -16,6 +16,8 @@ export class FrameWriter {
   #end = 0;
   #parts: Buffer[] = [];
   #scheduled = false;
+  /** How often what was gathered has left: a frame has left once this is more than it was when it was sent. */
+  flushes = 0;
   readonly #flush = (): void => this.flush();
 
   constructor(socket: Writable) {
@@ -49,6 +51,7 @@ export class FrameWriter {
   /** Writes what was gathered now. */
   flush(): void {
     this.#scheduled = false;
+    this.flushes++;
     if (this.#socket.destroyed) {
       this.#parts = [];
       this.#start = this.#end;

@@ -25,8 +25,8 @@ const HELLO_TIMEOUT_MS = 10_000;
 /** Where what functions print goes. */
 export interface OutputSink {
   lines(replica: Replica, lines: PrintedLines): void;
-  /** Bytes of descriptor 1 or 2 as they came. */
-  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer): void;
+  /** Bytes of descriptor 1 or 2 as they came, and the call that wrote them, where it is known. */
+  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer, requestId: string | undefined): void;
   /** So many of them were lost, as they came too fast. */
   rawDropped(replica: Replica, stream: "stdout" | "stderr", bytes: number): void;
   /** Nothing more comes of this replica. */
@@ -317,7 +317,7 @@ export class LocalProvider implements ReplicaProvider {
       new OutputValve(pipe, clock, {
         chunk: (chunk) => {
           if (name === "stderr") replica.noteStderr(chunk.toString("utf8"));
-          output.raw(replica, name, chunk);
+          output.raw(replica, name, chunk, replica.findPrinter());
         },
         dropped: (bytes) => output.rawDropped(replica, name, bytes),
       });
