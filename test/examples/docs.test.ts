@@ -11,6 +11,8 @@ import { explainMissing } from "./support/missing.ts";
 import { compareOutput, type Page, parsePage, type Step } from "./support/page.ts";
 
 const STEP_LIMIT_MS = 100_000;
+/** Of servers of pages that ask for `--auth`; the page finds it in `KS_KEY`. */
+const ADMIN_KEY = "an-admin-key-for-the-pages-of-the-documentation";
 
 const pages = [...globSync("*.md", { cwd: projectFolder }), ...globSync("{docs,examples}/**/*.md", { cwd: projectFolder })]
   .filter((path) => !path.startsWith("docs/reference") && !path.startsWith("docs/performance"))
@@ -49,14 +51,15 @@ async function runPageWithRabbitMq(t: TestContext, path: string, page: Page): Pr
 }
 
 async function runPage(t: TestContext, path: string, page: Page): Promise<void> {
-  const server = page.flags.length > 0 ? await startServer({ flags: page.flags }) : await (shared ??= startServer());
+  const environment = page.flags.includes("--auth") ? { KS_ADMIN_KEY: ADMIN_KEY } : {};
+  const server = page.flags.length > 0 ? await startServer({ flags: page.flags, environment }) : await (shared ??= startServer());
   const folder = mkdtempSync(join(tmpdir(), "ks-docs-"));
   t.after(async () => {
     rmSync(folder, { recursive: true, force: true });
     if (page.flags.length > 0) await server.stop();
     else await removeFunctions(server);
   });
-  const missing = await explainMissing(server, ["bash", "curl", ...page.needs]);
+  const missing = await explainMissing(server, ["bash", "curl", ...page.needs], page.flags.includes("--auth") ? ADMIN_KEY : "");
   if (missing !== undefined) return t.skip(missing);
   symlinkSync(join(projectFolder, "examples"), join(folder, "examples"));
   for (const { name, text } of page.files) {
@@ -73,7 +76,7 @@ async function runStep(step: Step, server: TestServer, folder: string): Promise<
     const { stdout } = await promisify(execFile)("bash", ["-euo", "pipefail", "-c", commands], {
       cwd: folder,
       timeout: STEP_LIMIT_MS,
-      env: { ...process.env, KS_URL: server.url },
+      env: { ...process.env, KS_URL: server.url, KS_KEY: ADMIN_KEY },
     });
     return stdout.replaceAll(`:${server.port}`, ":8080");
   };

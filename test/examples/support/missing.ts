@@ -11,8 +11,10 @@ export function explainMissingPrograms(names: readonly string[]): string | undef
 }
 
 /** Why a test that needs these programs and languages cannot run here; undefined when it can. */
-export async function explainMissing(server: TestServer, needs: readonly string[]): Promise<string | undefined> {
-  const runtimes = (await (await fetch(`${server.api}/runtimes`)).json()) as { language: string; available: boolean; hint: string }[];
+export async function explainMissing(server: TestServer, needs: readonly string[], key = ""): Promise<string | undefined> {
+  const runtimes = (await (
+    await fetch(`${server.api}/runtimes`, { headers: key === "" ? {} : { authorization: `Bearer ${key}` } })
+  ).json()) as { language: string; available: boolean; hint: string }[];
   for (const need of needs) {
     const named = runtimes.filter(({ language }) => language === need);
     if (named.length > 0 && !named.some(({ available }) => available)) return `${need} is missing: ${named[0]!.hint}`;
