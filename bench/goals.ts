@@ -105,6 +105,20 @@ export const GOALS: readonly Goal[] = [
     unit: "KiB",
     read: ({ registered }) => registered && registered.bytesPerFunction / 1024,
   },
+  {
+    what: "`npm start` in an empty folder until it listens, p50",
+    kind: "at-most",
+    limit: 1000,
+    unit: "ms",
+    read: ({ start }) => start && median(start.samples.empty.map(({ ms }) => ms)),
+  },
+  {
+    what: "`npm start` with 10,000 functions and 100,000 messages until it listens, p50",
+    kind: "at-most",
+    limit: 1000,
+    unit: "ms",
+    read: ({ start }) => start && median(start.samples.full.map(({ ms }) => ms)),
+  },
 ];
 
 /** Each goal beside what was measured. */

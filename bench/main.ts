@@ -8,6 +8,7 @@ import { type BenchOptions, HELP, OptionError, parseOptions } from "./options.ts
 import { measureBursts } from "./parts/burst.ts";
 import { measureFirstCalls } from "./parts/first-calls.ts";
 import { measureRegistered } from "./parts/registered.ts";
+import { measureStarts } from "./parts/start.ts";
 import { measureThroughput, type Scenario } from "./parts/throughput.ts";
 import { Progress } from "./progress.ts";
 import { CHART_FILE, renderChart, renderReport } from "./report/report.ts";
@@ -25,6 +26,9 @@ const SCENARIOS: readonly Scenario[] = [
   { connections: 32, bodyBytes: 4096 },
   { connections: 32, bodyBytes: 65_536 },
 ];
+
+/** What the platform restarts with in a second. */
+const FULL_STORE = { functions: 10_000, messages: 100_000 };
 
 async function main(argv: readonly string[]): Promise<void> {
   const options = parseOptions(argv, join(projectFolder, "docs/performance"));
@@ -65,6 +69,7 @@ async function measure(context: BenchContext, options: BenchOptions, results: Be
   }
   if (parts.includes("burst")) results.burst = await measureBursts(context, options.bursts);
   if (parts.includes("registered")) results.registered = await measureRegistered(context, options.registered);
+  if (parts.includes("start")) results.start = await measureStarts(context, { rounds: options.starts, ...FULL_STORE });
 }
 
 /** The program that the server takes for `nodejs18`. */

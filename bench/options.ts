@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-export const PARTS = ["throughput", "first-calls", "burst", "registered"] as const;
+export const PARTS = ["throughput", "first-calls", "burst", "registered", "start"] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface BenchOptions {
@@ -14,6 +14,7 @@ export interface BenchOptions {
   misses: number;
   bursts: number;
   registered: number;
+  starts: number;
   /** Part of one core that others may use. */
   foreignLimit: number;
   quietWaitMs: number;
@@ -38,6 +39,7 @@ machine, and writes docs/performance/standalone.md, .json and .svg.
   --misses N            first calls of each runtime without a waiting replica                     (20; quick 0)
   --bursts N            bursts of 40 new functions                                                 (5; quick 1)
   --registered N        functions that are stored and never called                        (10000; quick 2000)
+  --starts N            starts by npm, in an empty folder and in a full one                       (10; quick 2)
   --foreign-limit N     percent of one core that other processes may use during a measurement             (15)
   --quiet-wait SECONDS  how long to wait for them to use less                                 (300; quick 0)
   --allow-noise         measure anyway after that, and say so in the result                  (always with --quick)
@@ -61,7 +63,7 @@ export function parseOptions(argv: readonly string[], defaultOutput: string): Be
   // A part of it must not take the place of a whole run's page.
   const isWhole = !quick && values.only === undefined;
   const number = (
-    name: "rounds" | "seconds" | "samples" | "misses" | "bursts" | "registered",
+    name: "rounds" | "seconds" | "samples" | "misses" | "bursts" | "registered" | "starts",
     full: number,
     short: number,
     least = 1,
@@ -76,6 +78,7 @@ export function parseOptions(argv: readonly string[], defaultOutput: string): Be
     misses: number("misses", 20, 0, 0),
     bursts: number("bursts", 5, 1),
     registered: number("registered", 10_000, 2000),
+    starts: number("starts", 10, 2),
     foreignLimit: (parseNumber("foreign-limit", values["foreign-limit"], 0) ?? 15) / 100,
     quietWaitMs: (parseNumber("quiet-wait", values["quiet-wait"], 0) ?? (quick ? 0 : 300)) * 1000,
     allowNoise: quick || values["allow-noise"] === true,
@@ -100,7 +103,7 @@ function readArguments(argv: readonly string[]) {
           "foreign-limit": text,
           "quiet-wait": text,
         },
-        ...{ rounds: text, seconds: text, samples: text, misses: text, bursts: text, registered: text },
+        ...{ rounds: text, seconds: text, samples: text, misses: text, bursts: text, registered: text, starts: text },
       },
     }).values;
   } catch (error) {

@@ -2,6 +2,7 @@ import type { MachineFacts } from "./machine.ts";
 import type { BurstResult } from "./parts/burst.ts";
 import type { FirstCallResult } from "./parts/first-calls.ts";
 import type { RegisteredResult } from "./parts/registered.ts";
+import type { StartResult } from "./parts/start.ts";
 import type { ScenarioResult } from "./parts/throughput.ts";
 
 /** All that one run measured; parts that were left out are absent. */
@@ -15,4 +16,5 @@ export interface BenchResults {
   firstCalls?: FirstCallResult;
   burst?: BurstResult;
   registered?: RegisteredResult;
+  start?: StartResult;
 }

@@ -41,6 +41,13 @@ const results: BenchResults = {
     },
   ],
   registered: { count: 1000, rssBytes: { full: 110 * 2 ** 20, empty: 100 * 2 ** 20 }, bytesPerFunction: 10_485.76 },
+  start: {
+    functions: 10,
+    messages: 20,
+    samples: { empty: [{ ms: 700, cpuMs: 800 }], full: [{ ms: 900, cpuMs: 1234 }] },
+    foreignLoads: [0.01],
+    discarded: [],
+  },
 };
 
 test("a report says where it comes from, what is met, and what was thrown away", () => {
@@ -54,6 +61,7 @@ test("a report says where it comes from, what is met, and what was thrown away",
     "| ≤ 8 KiB | 10.2 KiB | **no** |",
     "| 26.0 (gateway 20.5, replicas 5.50) |",
     "by round 0.70, 0.75",
+    "| with 10 functions and 20 messages | 900 | 900 | 900 | 1 234 |",
     "2 rounds; others used 3 % of a core (median, at most 5 %); 1 thrown away at 80 %.",
   ]) {
     assert.ok(report.includes(part), `no "${part}" in:\n${report}`);

@@ -2,6 +2,7 @@ import { callRatios, compareWithGoals, type GoalResult, mean } from "../goals.ts
 import { BURST_SIZE, type BurstResult } from "../parts/burst.ts";
 import type { FirstCallResult } from "../parts/first-calls.ts";
 import { RUNTIMES } from "../parts/functions.ts";
+import { START_KINDS, type StartKind, type StartResult } from "../parts/start.ts";
 import type { ScenarioResult } from "../parts/throughput.ts";
 import type { BenchResults } from "../results.ts";
 import { percentile, summarise, summarisePercentiles } from "../statistics.ts";
@@ -20,7 +21,7 @@ const MIB = 2 ** 20;
 
 /** The page about one run. */
 export function renderReport(results: BenchResults): string {
-  const { throughput, firstCalls, burst, registered } = results;
+  const { throughput, firstCalls, burst, registered, start } = results;
   const sections = [
     "# Performance of the standalone server",
     renderOrigin(results),
@@ -29,6 +30,7 @@ export function renderReport(results: BenchResults): string {
     firstCalls && renderFirstCalls(firstCalls),
     burst && renderBurst(burst),
     (burst ?? registered) && renderMemory(results),
+    start && renderStarts(start),
   ];
   return `${sections.filter((section) => section !== undefined).join("\n\n")}\n`;
 }
@@ -204,5 +206,23 @@ function renderMemory({ burst, registered }: BenchResults): string {
       "HTTP trigger, written through the store before the server starts; RSS is read after garbage collections in all of its threads.",
     ].join("\n"),
     renderTable(["", "memory"], lines),
+  ].join("\n\n");
+}
+
+function renderStarts({ functions, messages, samples, foreignLoads, discarded }: StartResult): string {
+  const titles: Record<StartKind, string> = {
+    empty: "in an empty folder",
+    full: `with ${functions} functions and ${messages} messages`,
+  };
+  const rows = START_KINDS.map((kind) => {
+    const { min, median, max } = summarise(samples[kind].map(({ ms }) => ms));
+    const cpu = summarise(samples[kind].map(({ cpuMs }) => cpuMs));
+    return [titles[kind], ...[min, median, max, cpu.median].map(formatFigure)];
+  });
+  return [
+    "## Starts",
+    "From `npm start`, the packages being there, until the server listens and knows its functions; milliseconds. CPU time is that of all processes, npm's too.",
+    renderTable(["", "min", "median", "max", "CPU time, median"], rows),
+    describeRounds(foreignLoads, discarded),
   ].join("\n\n");
 }
