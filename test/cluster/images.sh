@@ -15,6 +15,7 @@ repository=docker.io/kube-serverless
 # Another number where a base is made another way.
 bases=localhost/base-2
 names=(server runtime-nodejs18 runtime-python39 runtime-go119)
+[[ ! -d $project/runtimes/go/builder ]] || names+=(runtime-go119-builder)
 note() { printf '%s\n' "$*" >&2; }
 
 # A store of its own, which nothing else on the machine sees.
@@ -24,7 +25,7 @@ has() { buildah_ inspect --type image "$1" >/dev/null 2>&1; }
 # Other contents, another tag: pods with the old image stay known by it.
 contents() {
   (cd "$project" && {
-    cat "$here/images.sh" deploy/images/*.Dockerfile .dockerignore package-lock.json
+    cat "$here/images.sh" deploy/images/*.{Dockerfile,ts} .dockerignore package-lock.json
     find packages runtimes -type f -not -path '*/node_modules/*' -not -name '*.test.ts' -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
   }) | sha256sum | cut -c1-12
 }
@@ -87,14 +88,14 @@ with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_STORED) as archive:
   from_folder "$image" $bases/debian:bookworm "$folder" /usr/local && rm -rf "$folder"
 }
 
-build_one() { # image file base
-  local image=$repository/$1:$tag
+build_one() { # image file base, and further arguments
+  local image=$repository/$1:$tag name=$1 file=$2 base=$3 && shift 3
   has "$image" && return
-  note "building $1"
+  note "building $name"
   # npm asks the machine's registry, with the machine's authorities, and finds in its cache what was there before.
-  buildah_ build --quiet --layers --isolation chroot --build-arg BASE="$3" --build-arg NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
+  buildah_ build --quiet --layers --isolation chroot --build-arg BASE="$base" "$@" --build-arg NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
     --volume /etc/ssl/certs:/etc/ssl/certs:ro --volume "$HOME/.npm:/root/.npm" \
-    -t "$image" -f "$project/deploy/images/$2.Dockerfile" "$project" >/dev/null
+    -t "$image" -f "$project/deploy/images/$file.Dockerfile" "$project" >/dev/null
 }
 
 build() {
@@ -107,6 +108,7 @@ build() {
   build_one runtime-nodejs18 nodejs $bases/node:18
   build_one runtime-python39 python $bases/python:3.9
   build_one runtime-go119 go $bases/golang:1.19
+  [[ ! -d $project/runtimes/go/builder ]] || build_one runtime-go119-builder go-builder $bases/golang:1.19 --build-arg NODE=$bases/node:24 --build-arg SYSTEM=$bases/debian:bookworm
 }
 
 node_arch() { case $(uname -m) in aarch64) echo arm64 ;; *) echo x64 ;; esac; }

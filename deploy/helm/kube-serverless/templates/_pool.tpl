@@ -97,7 +97,7 @@ spec:
             - { name: keys, mountPath: /etc/kube-serverless/keys, readOnly: true }
       volumes:
         # In memory: a full one on disk would have the pod evicted.
-        - { name: tmp, emptyDir: { medium: Memory, sizeLimit: {{ $replicas.scratchSize }} } }
+        - { name: tmp, emptyDir: { medium: Memory, sizeLimit: {{ ternary .root.Values.pools.builderScratchSize $replicas.scratchSize .isBuilder }} } }
         # Public keys alone. A gateway makes it at its first start.
         - { name: keys, configMap: { name: kube-serverless-gateway-keys } }
 {{- end }}
