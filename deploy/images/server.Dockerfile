@@ -23,7 +23,7 @@ COPY LICENSE package.json ./
 COPY packages packages
 ENV NODE_ENV=production NODE_COMPILE_CACHE=/app/.compiled
 # Half of a start is compiling.
-RUN node --disable-warning=ExperimentalWarning --input-type=module --eval 'await import("/app/packages/server/src/platform/standalone.ts")'
+RUN node --disable-warning=ExperimentalWarning --input-type=module --eval 'await import("/app/packages/server/src/platform/kubernetes.ts")'
 USER 10001:10001
 EXPOSE 8080 8081 9090
 ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "packages/server/src/main.ts"]

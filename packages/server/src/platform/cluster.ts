@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { KsError } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import { type ClusterConnection, connectFromPod } from "../kubernetes/connection.ts";
@@ -18,11 +19,18 @@ export function describeSelf(config: Config): Self {
   return { name, identity, systemHost: config.podIp === undefined ? "127.0.0.1" : "::" };
 }
 
-/** By the kubeconfig that is named, else as the pod that this is; the official client, which is large, is loaded for the first alone. */
-export async function connectToCluster(config: Config, clock: Clock): Promise<ClusterConnection> {
-  if (config.kubeconfigFile !== undefined) {
+export type ConnectionConfig = Pick<Config, "kubeconfigFile" | "apiServerHost" | "apiServerPort">;
+
+/**
+ * By the kubeconfig that is named, else as the pod that this is; the official client, which is large, is loaded for the first alone.
+ * @throws where there is neither
+ */
+export async function connectToCluster(config: ConnectionConfig, clock: Clock): Promise<ClusterConnection> {
+  const { kubeconfigFile, apiServerHost: host, apiServerPort: port } = config;
+  if (kubeconfigFile !== undefined) {
     const { connectByKubeconfig } = await import("../kubernetes/kubeconfig.ts");
-    return connectByKubeconfig(config.kubeconfigFile);
+    return connectByKubeconfig(kubeconfigFile);
   }
-  return connectFromPod({ host: config.apiServerHost ?? "", port: config.apiServerPort, clock });
+  if (host !== undefined) return connectFromPod({ host, port, clock });
+  throw new KsError("INTERNAL", { message: "There is no Kubernetes to ask: give --kubeconfig, or run in a pod" });
 }

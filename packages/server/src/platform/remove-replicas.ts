@@ -3,7 +3,7 @@ import type { Config } from "../config/options.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
 import { hasStatus } from "../kubernetes/api-error.ts";
 import { buildPath, type KubernetesObject, type Resource } from "../kubernetes/resource.ts";
-import { type ConnectionConfig, connectToCluster } from "./cluster-connection.ts";
+import { type ConnectionConfig, connectToCluster } from "./cluster.ts";
 
 export interface RemoveReplicasOptions extends ConnectionConfig, Pick<Config, "functionsNamespace" | "systemNamespace" | "gatewayService"> {
   clock: Clock;
