@@ -22,6 +22,25 @@ function find(manifests: readonly Manifest[], kind: string, name = "kube-serverl
   return found;
 }
 
+interface Rule {
+  apiGroups: string[];
+  resources: string[];
+  resourceNames?: string[];
+  verbs: string[];
+}
+
+/** One line a right, as the security page's table says it. */
+function listRights(namespace: string, { apiGroups, resources, resourceNames = [], verbs }: Rule): string[] {
+  const where = namespace === "kube-serverless" ? "functions" : "release";
+  return apiGroups.flatMap((group) =>
+    resources.flatMap((resource) => {
+      const [plural, ...subresource] = resource.split("/");
+      const name = [group === "" ? plural : `${plural}.${group}`, ...subresource].join("/");
+      return verbs.map((verb) => [where, name, resourceNames.join("+"), verb].join(" "));
+    }),
+  );
+}
+
 const missing = helmMissing();
 
 describe("the chart", { skip: missing ?? false }, () => {
@@ -79,6 +98,21 @@ describe("the chart", { skip: missing ?? false }, () => {
     for (const role of manifests.filter(({ kind }) => kind === "Role")) {
       for (const rule of role["rules"]) assert.ok(!rule.verbs.includes("*"), JSON.stringify(rule));
     }
+  });
+
+  test("has the reason of every right on the security page, and no reason there without its right", async () => {
+    const roles = (await renderChart("--no-hooks")).filter(({ kind }) => kind === "Role");
+    const given = roles.flatMap(({ metadata, rules }) => (rules as Rule[]).flatMap((rule) => listRights(metadata.namespace!, rule)));
+    const page = readFileSync(join(projectFolder, "docs/how-to/kubernetes-security.md"), "utf8");
+    const rows = page.matchAll(/^\| (functions|release) \| (`.*?) \| ([a-z, ]+) \| \S/gm);
+    const explained = [...rows].flatMap(([, namespace, resources = "", verbs = ""]) => {
+      const [, names] = /\((.*)\)/.exec(resources) ?? [];
+      const inBackquotes = (text: string): string[] => [...text.matchAll(/`(.*?)`/g)].map(([, word]) => word!);
+      return inBackquotes(resources.replace(/\(.*\)/, "")).flatMap((resource) =>
+        verbs.split(", ").map((verb) => [namespace, resource, inBackquotes(names ?? "").join("+"), verb].join(" ")),
+      );
+    });
+    assert.deepEqual(explained.sort(), given.sort());
   });
 
   test("leaves the number of gateways to an autoscaler where there is one", async () => {
