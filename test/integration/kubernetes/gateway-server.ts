@@ -16,6 +16,8 @@ export async function installPlatform(server: TestApiServer): Promise<void> {
 
 export interface GatewayOptions {
   name?: string;
+  /** An address of loopback, at which its peers find it; without one it is alone. */
+  address?: string;
   kubeconfig?: string;
   flags?: readonly string[];
 }
@@ -23,13 +25,28 @@ export interface GatewayOptions {
 /** A gateway of the cluster on this machine, whose replicas are sandboxes here. */
 export async function startGateway(
   server: TestApiServer,
-  { name = "gateway-0", kubeconfig, flags = [] }: GatewayOptions = {},
+  { name = "gateway-0", address, kubeconfig, flags = [] }: GatewayOptions = {},
 ): Promise<TestServer & { systemPort: number }> {
   const systemPort = await findFreePort();
   const platform = ["--platform", "kubernetes", "--replicas", "local", "--kubeconfig", kubeconfig ?? server.kubeconfigFile];
   const own = ["--pod-name", name, "--system-port", String(systemPort), "--pool", "python39=0,go119=0,nodejs18=1"];
+  if (address !== undefined) {
+    await announcePod(server, name, address);
+    own.push("--pod-ip", address, "--peer-port", String(PEER_PORT));
+  }
   const started = await startServer({ flags: [...platform, ...own, ...flags] });
   return Object.assign(started, { systemPort });
+}
+
+const PEER_PORT = 18_081;
+
+/** The gateway's pod as the others see it: nothing runs it here. */
+async function announcePod(server: TestApiServer, name: string, address: string): Promise<void> {
+  const labels = { "app.kubernetes.io/name": "kube-serverless", "app.kubernetes.io/component": "server" };
+  const metadata = { name, namespace: SYSTEM_NAMESPACE, labels };
+  await server.apply([{ apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [{ name: "server", image: "none" }] } }]);
+  const status = JSON.stringify({ status: { podIP: address, podIPs: [{ ip: address }] } });
+  await server.kubectl(["patch", "pod", name, "--namespace", SYSTEM_NAMESPACE, "--subresource=status", "--type=merge", "-p", status]);
 }
 
 async function findFreePort(): Promise<number> {

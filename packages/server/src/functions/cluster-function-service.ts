@@ -1,4 +1,5 @@
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
+import { KeyedTurns } from "../keyed-turns.ts";
 import { type DeclaredFunction, type DeclaredFunctions, storedOf } from "../store/declared.ts";
 import { checkIfMatch } from "./if-match.ts";
 import type { FunctionService, FunctionView, IfMatch } from "./port.ts";
@@ -28,7 +29,9 @@ export class ClusterFunctionService implements FunctionService {
   readonly #options: ClusterFunctionServiceOptions;
   /** Names of functions that are gone for new calls while those within end. */
   readonly #deleting = new Map<string, { entry: FunctionEntry; ended: Promise<void> }>();
+  readonly #changes = new KeyedTurns();
   #draining = false;
+  #holds = 0;
 
   constructor(options: ClusterFunctionServiceOptions) {
     this.#options = options;
@@ -65,24 +68,28 @@ export class ClusterFunctionService implements FunctionService {
     this.#refuseWhileDeleting(spec.name);
     checkRuntime(spec.runtime, this.#options);
     // A uid comes with the write; no function has the name as its uid.
-    refuseTakenPath(this.#options.registry, buildRoutes(spec.name, withoutCode(spec)));
-    return this.#view(await this.#options.functions.create(spec));
+    return this.#holdingPaths(spec.name, spec, async () => this.#view(await this.#options.functions.create(spec)));
   }
 
-  async update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
+  update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
+    return this.#changes.run(name, () => this.#update(name, spec, ifMatch));
+  }
+
+  async #update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
     this.#refuseWhileDraining();
     checkRuntime(spec.runtime, this.#options);
-    const { functions, registry } = this.#options;
+    const { functions } = this.#options;
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
       const found = await functions.readWithCode(name);
       if (found === undefined) throw new KsError("FUNCTION_NOT_FOUND");
       const { declared, code } = found;
       checkIfMatch(declared, ifMatch);
-      refuseTakenPath(registry, buildRoutes(declared.uid, withoutCode(spec)));
       const isSame = declared.problem === undefined && compareSpecs(declared.spec, withoutCode(spec), code === spec.code) === "same";
       const hasFailed = declared.status.state === "failed" && declared.status.observedGeneration === declared.generation;
       if (isSame && !hasFailed) return this.#view(declared);
-      const written = await (isSame ? functions.redeploy(declared) : functions.replace(declared, spec));
+      const write = (): Promise<DeclaredFunction | undefined> =>
+        isSame ? functions.redeploy(declared) : functions.replace(declared, spec);
+      const written = await this.#holdingPaths(declared.uid, spec, write);
       if (written === undefined) continue;
       const view = await this.#view(written);
       return isSame ? { ...view, stored: { ...view.stored, status: { ...view.stored.status, state: "deploying" } } } : view;
@@ -109,6 +116,23 @@ export class ClusterFunctionService implements FunctionService {
       if (this.#deleting.get(name)?.entry === entry) this.#deleting.delete(name);
     });
     this.#deleting.set(name, { entry, ended });
+  }
+
+  /** Until the write is known here, nobody else at this gateway may take the paths. Others lose them to whoever was first. */
+  async #holdingPaths<T>(uid: string, spec: FunctionSpec, write: () => Promise<T>): Promise<T> {
+    const { registry } = this.#options;
+    const routes = buildRoutes(uid, withoutCode(spec));
+    refuseTakenPath(registry, routes);
+    const key = `${uid} by REST ${this.#holds++}`;
+    registry.reservedRoutes.set(
+      key,
+      routes.map((route) => ({ ...route, uid: key })),
+    );
+    try {
+      return await write();
+    } finally {
+      registry.reservedRoutes.remove(key);
+    }
   }
 
   async #end(entry: FunctionEntry): Promise<void> {

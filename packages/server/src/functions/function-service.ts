@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import { failpoint } from "../failpoint.ts";
+import { KeyedTurns } from "../keyed-turns.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import { applyChange } from "./apply-change.ts";
 import type { CodeCache } from "./code-cache.ts";
@@ -37,7 +38,7 @@ export class DefaultFunctionService implements FunctionService {
   /** Names of functions that are gone for new calls while those within end. */
   readonly #deleting = new Map<string, FunctionEntry>();
   /** Changes of one function happen one after the other. */
-  readonly #changes = new Map<string, Promise<unknown>>();
+  readonly #changes = new KeyedTurns();
   #draining = false;
 
   constructor(options: FunctionServiceOptions) {
@@ -112,11 +113,11 @@ export class DefaultFunctionService implements FunctionService {
   }
 
   update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
-    return this.#serialise(name, () => this.#update(name, spec, ifMatch));
+    return this.#changes.run(name, () => this.#update(name, spec, ifMatch));
   }
 
   async delete(name: string, ifMatch: IfMatch): Promise<void> {
-    const entry = await this.#serialise(name, () => this.#delete(name, ifMatch));
+    const entry = await this.#changes.run(name, () => this.#delete(name, ifMatch));
     // Outside the order of changes: what comes now is told at once that the function is gone.
     await this.#end(entry);
     failpoint("delete.before-reply");
@@ -202,18 +203,6 @@ export class DefaultFunctionService implements FunctionService {
     } finally {
       this.#deleting.delete(entry.stored.spec.name);
     }
-  }
-
-  #serialise<T>(name: string, change: () => Promise<T>): Promise<T> {
-    const before = this.#changes.get(name) ?? Promise.resolve();
-    const result = before.then(change, change);
-    const settled = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#changes.set(name, settled);
-    void settled.then(() => this.#changes.get(name) === settled && this.#changes.delete(name));
-    return result;
   }
 
   async #readRevision(uid: string, revision: number): Promise<string> {

@@ -19,6 +19,10 @@ export interface ReconcilerOptions extends EntryParts {
   /** Whether this gateway is the one that builds, scales and writes the status of a function. */
   isOwner(uid: string): boolean;
   onTriggersChanged(): void;
+  /** This gateway owns the function from now on: takes over what replicas there are. */
+  onGained(entry: FunctionEntry): Promise<void>;
+  /** Another gateway owns it from now on. */
+  onLost(entry: FunctionEntry): void;
   /** Gone for new calls; ends those within. */
   onGone(entry: FunctionEntry): void;
 }
@@ -119,6 +123,7 @@ export class Reconciler {
       work.isOwned = true;
       this.#replace(entry, visibleOf(declared));
       functions.adopt(entry.stored);
+      await this.#options.onGained(entry);
       if (await this.#refuseIfWrong(work, entry)) return;
       deployer.resume(entry);
     } else {
@@ -134,6 +139,7 @@ export class Reconciler {
       work.isOwned = false;
       this.#options.deployer.cancel(entry);
       this.#options.functions.release(entry.stored.uid);
+      this.#options.onLost(entry);
     }
     this.#replace(entry, visibleOf(work.latest));
   }

@@ -43,6 +43,8 @@ export interface ReflectorOptions<T extends KubernetesObject, K extends Kubernet
 export class Reflector<T extends KubernetesObject, K extends KubernetesObject = Persisted<T>> {
   readonly #options: ReflectorOptions<T, K>;
   readonly #objects = new Map<string, K>();
+  /** Uids that a write of our own has ended, until the watch says so, too: what it says of them before is old. */
+  readonly #ended = new Set<string>();
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #listed: Promise<void>;
@@ -86,6 +88,15 @@ export class Reflector<T extends KubernetesObject, K extends KubernetesObject = 
     // The watch is past it already: what is unknown all the same was deleted since.
     if (!this.#objects.has(name) && !isNewer(resourceVersion, this.#resourceVersion)) return;
     this.#put(object);
+  }
+
+  /** Takes in that a write of our own has deleted an object. */
+  observeGone(name: string, uid: string): void {
+    const known = this.#objects.get(name);
+    if (known?.metadata.uid !== uid) return;
+    this.#ended.add(uid);
+    this.#objects.delete(name);
+    this.#tell(() => this.#options.onGone?.(known));
   }
 
   async stop(): Promise<void> {
@@ -134,6 +145,7 @@ export class Reflector<T extends KubernetesObject, K extends KubernetesObject = 
       this.#objects.delete(name);
       this.#tell(() => onGone?.(object));
     }
+    this.#ended.clear();
     this.#resourceVersion = resourceVersion;
     this.#failingSinceMs = undefined;
     this.#resolveListed();
@@ -182,6 +194,7 @@ export class Reflector<T extends KubernetesObject, K extends KubernetesObject = 
 
   #put(object: Persisted<T>): void {
     const { name, uid, resourceVersion } = object.metadata;
+    if (this.#ended.has(uid)) return;
     const before = this.#objects.get(name);
     if (before?.metadata.uid === uid && !isNewer(resourceVersion, before.metadata.resourceVersion)) return;
     // Deleted and made anew between two lists: two changes.
@@ -193,6 +206,7 @@ export class Reflector<T extends KubernetesObject, K extends KubernetesObject = 
   }
 
   #remove({ metadata }: Persisted<T>): void {
+    this.#ended.delete(metadata.uid);
     const known = this.#objects.get(metadata.name);
     if (known === undefined || known.metadata.uid !== metadata.uid) return;
     this.#objects.delete(metadata.name);

@@ -3,6 +3,7 @@ import { KsError } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import { type ClusterConnection, connectFromPod } from "../kubernetes/connection.ts";
+import { formatPeerAddress } from "./gateways.ts";
 
 /** How this gateway is called, and where the cluster reaches it. */
 export interface Self {
@@ -10,13 +11,16 @@ export interface Self {
   /** Unlike that of any other process that ever was. */
   identity: string;
   systemHost: string;
+  /** `host:port` for its peers; undefined outside of a pod. */
+  address: string | undefined;
 }
 
-export function describeSelf(config: Config): Self {
-  const name = config.podName ?? hostname();
-  const identity = `${name}_${config.podUid ?? process.pid}`;
+export function describeSelf({ podName, podUid, podIp, peerPort }: Config): Self {
+  const name = podName ?? hostname();
+  const identity = `${name}_${podUid ?? process.pid}`;
+  const address = podIp === undefined ? undefined : formatPeerAddress(podIp, peerPort);
   // Probes come from the node, so the port listens beyond loopback wherever there is a pod.
-  return { name, identity, systemHost: config.podIp === undefined ? "127.0.0.1" : "::" };
+  return { name, identity, systemHost: podIp ?? "127.0.0.1", address };
 }
 
 export type ConnectionConfig = Pick<Config, "kubeconfigFile" | "apiServerHost" | "apiServerPort">;

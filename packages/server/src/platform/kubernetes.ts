@@ -20,6 +20,7 @@ import { RequestGuard } from "../http/request-guard.ts";
 import { WholeAnswers } from "../http/whole-answers.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
 import { LeaderElection } from "../kubernetes/leader-election.ts";
+import { type ProofKeys, SigningKeys } from "../kubernetes/signing-keys.ts";
 import { createFunctionLogs } from "../logs/function-logs.ts";
 import { renderExposition } from "../metrics/exposition.ts";
 import { MetricsRegistry } from "../metrics/registry.ts";
@@ -40,6 +41,7 @@ import { CallRecorder } from "./call-recorder.ts";
 import { connectToCluster, describeSelf } from "./cluster.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { createDeployer, createDispatcher, describeFunctions } from "./functions.ts";
+import { createGateways } from "./gateways.ts";
 import { LiveStatusLoop } from "./live-status.ts";
 import type { Machine } from "./machine.ts";
 import { createReplicas } from "./replicas.ts";
@@ -84,13 +86,21 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
   const metrics = new MetricsRegistry({ store: new KubernetesMetricsStore(functions), clock, tasks, prices });
   const registry = new FunctionRegistry();
-  const isOwner = (_uid: string): boolean => true;
+  const { functionsNamespace, systemNamespace } = config;
+  const signing = new SigningKeys({ client, clock, systemNamespace, functionsNamespace, log });
+  const keys = (): ProofKeys => signing.current;
+  const gateways = createGateways({ client, config, self, clock, log, keys, registry });
+  const isOwner = (uid: string): boolean => gateways.isOwner(uid);
   const fleet = new Fleet(clock, { list: () => existingDispatchers([...registry.entries(), ...service.deleting()]) });
   const replicas = await createReplicas({
     config,
     machine,
     clock,
     log,
+    client,
+    gatewayId: self.name,
+    keys,
+    isOwner,
     output: new FunctionOutput(logs),
     idleReplicas: () => fleet.idleReplicas(),
     yieldingReplicas: (uid) => registry.byUid(uid)?.existingDispatcher?.yieldingReplicas() ?? [],
@@ -121,6 +131,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   const onDeleted = (uid: string): void => {
     cronStore.forget(uid);
     live.forget(uid);
+    gateways.forget(uid);
     tasks.run("remove budget", () => access.budgets.remove(uid));
   };
   const parts = { config, clock, store: functions, registry, provider, metrics, logs, recorder, tasks, log, onTriggersChanged, onDeleted };
@@ -140,7 +151,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     runtimes: () => provider.runtimes(),
     installHint: (runtime) => provider.installHint(runtime),
     ...described,
-    isKnownEverywhere: (uid, generation) => (registry.byUid(uid)?.stored.status.observedGeneration ?? 0) >= generation,
+    isKnownEverywhere: (uid, generation) => gateways.isKnownEverywhere(uid, generation),
   });
   const reconciler = new Reconciler({
     clock,
@@ -150,9 +161,25 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     functions,
     isOwner,
     createDispatcher: (entry) => createDispatcher(entry, deployer, parts),
+    ...(gateways.createEntrance === undefined ? {} : { createEntrance: (entry) => gateways.createEntrance!(entry) }),
     onTriggersChanged,
+    async onGained(entry) {
+      const served = deployer.servedOf(entry.stored);
+      if (served === undefined) return;
+      const adopted = await replicas.adopt(served.revision);
+      // A dispatcher that is made now serves from its beginning.
+      if (adopted.length > 0 || entry.existingDispatcher !== undefined) entry.dispatcher().serve(served, adopted);
+    },
+    onLost(entry) {
+      const { uid, spec, served } = entry.stored;
+      // What runs is let go of; nothing new is started for it here.
+      entry.existingDispatcher?.setBounds({ ...(served?.spec ?? spec), minReplicas: 0 });
+      gateways.moveWaiting(entry);
+      tasks.run("let go of replicas", () => replicas.release(uid));
+    },
     onGone: (entry) => service.onGone(entry),
   });
+  gateways.onOwnersChanged(() => reconciler.ownersChanged());
   const election = new LeaderElection({
     client,
     namespace: config.systemNamespace,
@@ -160,8 +187,14 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     identity: self.identity,
     clock,
     log,
-    onElected: () => tasks.run("start cron", () => triggers.startCron()),
-    onLost: () => tasks.run("stop cron", () => triggers.stopCron({ deadlineMs: config.shutdownTimeoutMs })),
+    onElected() {
+      replicas.setLeading(true);
+      tasks.run("start cron", () => triggers.startCron());
+    },
+    onLost() {
+      replicas.setLeading(false);
+      tasks.run("stop cron", () => triggers.stopCron({ deadlineMs: config.shutdownTimeoutMs }));
+    },
   });
 
   let state: Readiness["state"] = "starting";
@@ -244,16 +277,19 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
 
   const addresses = await front.start();
   await systemPort.start(self.systemHost, config.systemPort);
+  await signing.start();
+  await replicas.start();
+  await gateways.start();
   await functions.start(reconciler);
   await metrics.load();
   await access.start();
   triggers.startQueues();
-  replicas.start();
   fleet.start();
   live.start();
   election.start();
   gateway.open();
   state = "ready";
+  gateways.setReady();
   tasks.run("prune function logs", () => logs.prune(new Set([...registry.entries()].map(({ stored }) => stored.uid))));
 
   return {
@@ -271,6 +307,8 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     async stop() {
       state = "draining";
       const deadlineMs = config.shutdownTimeoutMs;
+      // The others take over first, so that what still comes here can be passed on.
+      await gateways.drain();
       front.stopListening();
       gateway.drain();
       service.drain();
@@ -294,6 +332,8 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       await tasks.drain();
       await logs.stop();
       await tracer?.stop({ deadlineMs: LAST_SPANS_MS });
+      await gateways.stop();
+      signing.stop();
       await systemPort.stop();
       client.stop();
     },

@@ -2,6 +2,7 @@ import { KsError } from "@kube-serverless/contracts";
 import type { ApiClient } from "../../kubernetes/api-client.ts";
 import { hasStatus } from "../../kubernetes/api-error.ts";
 import type { Persisted } from "../../kubernetes/resource.ts";
+import { KeyedTurns } from "../../keyed-turns.ts";
 import type { CronOutcome, CronRun, CronStore } from "../port.ts";
 import { isOpen, readRuns, withClaim, withState } from "./cron-record.ts";
 import { type CronRecordObject, FUNCTION_UID_LABEL, OWNER_MANAGER, ownedBy, type Resources } from "./objects.ts";
@@ -23,7 +24,7 @@ export interface KubernetesCronStoreOptions {
 export class KubernetesCronStore implements CronStore {
   readonly #options: KubernetesCronStoreOptions;
   readonly #known = new Map<string, Persisted<CronRecordObject>>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new KeyedTurns();
 
   constructor(options: KubernetesCronStoreOptions) {
     this.#options = options;
@@ -97,14 +98,7 @@ export class KubernetesCronStore implements CronStore {
 
   /** One change after the other; false when `decide` finds nothing to change in what is there. */
   #change(uid: string, decide: (triggers: Triggers) => Triggers | undefined): Promise<boolean> {
-    const turn = (this.#turns.get(uid) ?? Promise.resolve()).then(() => asking(() => this.#swap(uid, decide)));
-    const settled = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#turns.set(uid, settled);
-    void settled.then(() => this.#turns.get(uid) === settled && this.#turns.delete(uid));
-    return turn;
+    return this.#turns.run(uid, () => asking(() => this.#swap(uid, decide)));
   }
 
   async #swap(uid: string, decide: (triggers: Triggers) => Triggers | undefined): Promise<boolean> {

@@ -166,7 +166,9 @@ export class KubernetesFunctions implements DeclaredFunctions {
     if (object === undefined) return false;
     const { uid, resourceVersion } = object.metadata;
     const body = { preconditions: { uid, resourceVersion }, propagationPolicy: "Background" };
-    return (await asking(() => orUndefined(client.delete(resources.functions, declared.name, body)))) ?? false;
+    const isRemoved = (await asking(() => orUndefined(client.delete(resources.functions, declared.name, body)))) ?? false;
+    if (isRemoved) this.catalogue.functions.observeGone(declared.name, uid);
+    return isRemoved;
   }
 
   async findCode(declared: DeclaredFunction): Promise<boolean> {

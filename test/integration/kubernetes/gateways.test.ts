@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
+import { type TestServer, waitFor } from "../../support/server.ts";
+import { FUNCTIONS_NAMESPACE, installPlatform, startGateway } from "./gateway-server.ts";
+
+/** As long as others may take to notice that a gateway is gone. */
+const TAKE_OVER_MS = 3000;
+
+describe("two gateways", { skip: apiServerMissing() }, () => {
+  let cluster: TestApiServer;
+  let first: TestServer;
+  let second: TestServer;
+  before(async () => {
+    cluster = await TestApiServer.start({ controllers: true });
+    await installPlatform(cluster);
+    [first, second] = await Promise.all([start("gateway-1", "127.0.0.11"), start("gateway-2", "127.0.0.12")]);
+  });
+  after(async () => {
+    await Promise.all([first?.stop(), second?.stop()]);
+    await cluster.dispose();
+  });
+
+  function start(name: string, address: string): Promise<TestServer> {
+    return startGateway(cluster, { name, address });
+  }
+
+  const code = (text: string) => `exports.handler = async () => ({ statusCode: 200, body: ${JSON.stringify(text)} });`;
+
+  function create(gateway: TestServer, name: string, more: object = {}): Promise<Response> {
+    const spec = { name, runtime: "nodejs18", handler: "index.handler", code: code(name), ...more };
+    return fetch(`${gateway.api}/functions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(spec),
+    });
+  }
+
+  async function stateOf(gateway: TestServer, name: string): Promise<string> {
+    const body = (await (await fetch(`${gateway.api}/functions/${name}`)).json()) as { status?: { state: string } };
+    return body.status?.state ?? "absent";
+  }
+
+  function call(gateway: TestServer, name: string): Promise<Response> {
+    return fetch(`${gateway.url}/fn/${name}`, { signal: AbortSignal.timeout(10_000) });
+  }
+
+  test("what one says runs is answered by both at once, whoever owns it", async () => {
+    const names = Array.from({ length: 6 }, (_, index) => `both-${index}`);
+    for (const [index, name] of names.entries()) {
+      const [here, there] = index % 2 === 0 ? [first, second] : [second, first];
+      assert.equal((await create(here, name)).status, 201);
+      await waitFor(`${name} to run`, async () => (await stateOf(here, name)) === "running");
+      assert.equal(await (await call(there, name)).text(), name);
+      assert.equal(await (await call(here, name)).text(), name);
+    }
+    const owners = await cluster.kubectl([
+      "get",
+      "events.events.k8s.io",
+      "--namespace",
+      FUNCTIONS_NAMESPACE,
+      "-o",
+      "jsonpath={.items[*].reportingController}",
+    ]);
+    assert.match(owners, /kube-serverless/);
+  });
+
+  test("a function is found at the other before it was told of", async () => {
+    assert.equal((await create(first, "found")).status, 201);
+    // Waits for its deploy there.
+    assert.equal(await (await call(second, "found")).text(), "found");
+    assert.equal((await call(second, "never-there")).status, 404);
+  });
+
+  test("of two functions with one path, created at two gateways at once, one gets it", async () => {
+    const triggers = [{ type: "http", config: { path: "/wanted" } }];
+    const answers = await Promise.all([create(first, "wanted-a", { triggers }), create(second, "wanted-b", { triggers })]);
+    const made = answers.flatMap(({ status }, index) => (status === 201 ? [["wanted-a", "wanted-b"][index]!] : []));
+    assert.ok(made.length > 0);
+    const settled = (): Promise<string[]> =>
+      Promise.all(
+        made.map((name) =>
+          waitFor(`${name} to settle`, async () => {
+            const state = await stateOf(first, name);
+            return state === "deploying" ? undefined : state;
+          }),
+        ),
+      );
+    await waitFor("one of them to run", async () => (await settled()).filter((state) => state === "running").length === 1);
+    const [winner] = (await settled()).flatMap((state, index) => (state === "running" ? [made[index]!] : []));
+    for (const gateway of [first, second]) assert.equal(await (await fetch(`${gateway.url}/wanted`)).text(), winner);
+  });
+
+  test("when one is killed the other answers for all within moments, and takes its deploys over", async () => {
+    const names = Array.from({ length: 6 }, (_, index) => `left-${index}`);
+    for (const name of names) {
+      assert.equal((await create(first, name)).status, 201);
+      await waitFor(`${name} to run`, async () => (await stateOf(first, name)) === "running");
+    }
+    await first.kill();
+    const killedAtMs = performance.now();
+    await Promise.all(
+      names.map(async (name) => {
+        await waitFor(`${name} to answer`, async () => (await call(second, name)).status === 200, 15_000);
+      }),
+    );
+    const tookMs = performance.now() - killedAtMs;
+    // Twice as long under a loaded machine.
+    assert.ok(tookMs < 2 * TAKE_OVER_MS, `${tookMs} ms`);
+    assert.equal((await create(second, "after")).status, 201);
+    await waitFor("the next deploy", async () => (await stateOf(second, "after")) === "running");
+    first = await start("gateway-1", "127.0.0.11");
+    for (const name of names) assert.equal(await (await call(first, name)).text(), name);
+  });
+
+  test("a rolling restart under calls fails none", async () => {
+    assert.equal((await create(first, "steady")).status, 201);
+    await waitFor("it to run", async () => (await stateOf(first, "steady")) === "running");
+    const over = new AbortController();
+    const answers = new Map<number, number>();
+    const stream = (async () => {
+      while (!over.signal.aborted) {
+        const { status } = await call(second, "steady");
+        answers.set(status, (answers.get(status) ?? 0) + 1);
+      }
+    })();
+    await first.stop();
+    first = await start("gateway-1", "127.0.0.11");
+    over.abort();
+    await stream;
+    assert.deepEqual([...answers.keys()], [200], JSON.stringify([...answers]));
+  });
+});
