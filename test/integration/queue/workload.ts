@@ -65,7 +65,9 @@ export class Workload {
   }
 
   async #publish(kind: string): Promise<void> {
-    const message = textMessage(kind, { kind });
+    const plain = textMessage(kind, { kind });
+    // The kind in the id tells by which way a message was lost.
+    const message = { ...plain, messageId: `${kind}-${plain.messageId}` };
     this.books.published.add(message.messageId);
     const began = performance.now();
     try {
@@ -91,9 +93,15 @@ export class Workload {
     // A queue that has just recovered counts nothing for a moment, so an empty one alone says little.
     const isOver = async (): Promise<boolean> => this.books.open().length === 0 && (await this.#countLeft()) === 0;
     await until("everything done or dead, and nothing waits", isOver, this.#limits.recoveryMs).catch(() => undefined);
+    if (this.books.open().length > 0) throw new Error(`accepted, and neither done nor dead: ${await this.#describeOpen()}`);
     this.books.check({ maxAttempts: MAX_ATTEMPTS, leastAccepted: 50 });
     assert.equal(await this.#countLeft(), 0, "still wait in the queues");
     assert.ok(this.#longestPublishMs < this.#limits.publishMs, `a publish took ${this.#longestPublishMs} ms`);
+  }
+
+  async #describeOpen(): Promise<string> {
+    const [stats, graves] = await Promise.all([this.#driver.stats(this.#queue), this.#driver.stats(`${this.#queue}.dead`)]);
+    return `${this.books.open().join(", ")}; the queue has ${JSON.stringify(stats)}, its dead letters ${JSON.stringify(graves)}`;
   }
 
   async #countLeft(): Promise<number> {

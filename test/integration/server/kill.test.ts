@@ -15,7 +15,7 @@ const MOST_LIVES = 4;
 describe("a server that is killed loses nothing it has promised, and leaves nothing behind", () => {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     for (const [area, points] of Object.entries(AREAS)) {
-      test(`at ${area}, seed ${seed}`, { timeout: 300_000 }, async (t) => {
+      test(`at ${area}, seed ${seed}`, { timeout: 300_000 * PASSES ** 2 }, async (t) => {
         const random = seededRandom(seed);
         const world = await World.create(random);
         t.after(() => world.dispose());
