@@ -61,6 +61,8 @@ async function launch(): Promise<RabbitMq> {
   await mkdir(logFolder);
   await writeFile(join(folder, "enabled_plugins"), "[].\n");
   await writeFile(join(folder, "rabbitmq.conf"), "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 10MB\n");
+  // A message whose move to another queue was cut off is moved again after this: three minutes where nothing is said.
+  await writeFile(join(folder, "advanced.config"), "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].\n");
   const env = {
     PATH: process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: folder,
@@ -71,6 +73,7 @@ async function launch(): Promise<RabbitMq> {
     ERL_EPMD_ADDRESS: "127.0.0.1",
     RABBITMQ_CONF_ENV_FILE: join(folder, "none.conf"),
     RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, "advanced.config"),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
     RABBITMQ_NODENAME: nodeName,
     RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
