@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import type { BenchContext } from "../context.ts";
 import { KeepAliveClient } from "../load/keep-alive-client.ts";
 import { readReplicaMemory } from "../system/process-memory.ts";
@@ -32,11 +33,14 @@ export interface BurstResult {
 const ROOM = ["--max-memory", "64GiB"];
 const NODE_SHIM = "/nodejs/main.js";
 const DEPLOYS_AT_ONCE = 4;
+/** V8 gives back a MiB when a process has been idle for eight seconds. */
+export const IDLE_SECONDS = 12;
 
 /** Many new functions called at the same moment, and what their waiting replicas weigh. */
 export async function measureBursts(context: BenchContext, bursts: number): Promise<BurstResult> {
   const loneReplica = await measureLoneReplica(context);
   await using server = await startPoolServer(context, BURST_SIZE);
+  await setTimeout(IDLE_SECONDS * 1000);
   const idleReplicas = readReplicaMemory(server.child.pid, NODE_SHIM);
   if (idleReplicas.length !== BURST_SIZE) throw new Error(`${idleReplicas.length} replicas wait, not ${BURST_SIZE}`);
   const { kept, discarded } = await measureRounds(context, `${BURST_SIZE} first calls at once`, bursts, (round) =>
@@ -64,6 +68,7 @@ async function startPoolServer({ folder, environment, progress }: BenchContext, 
 
 async function measureLoneReplica(context: BenchContext): Promise<BurstResult["loneReplica"]> {
   await using server = await startPoolServer(context, 1);
+  await setTimeout(IDLE_SECONDS * 1000);
   const [lone] = readReplicaMemory(server.child.pid, NODE_SHIM);
   if (lone === undefined) throw new Error("no replica waits");
   return lone;

@@ -1,5 +1,5 @@
 import { callRatios, compareWithGoals, type GoalResult, mean } from "../goals.ts";
-import { BURST_SIZE, type BurstResult } from "../parts/burst.ts";
+import { BURST_SIZE, type BurstResult, IDLE_SECONDS } from "../parts/burst.ts";
 import type { FirstCallResult } from "../parts/first-calls.ts";
 import { RUNTIMES } from "../parts/functions.ts";
 import { START_KINDS, type StartKind, type StartResult } from "../parts/start.ts";
@@ -202,7 +202,7 @@ function renderMemory({ burst, registered }: BenchResults): string {
   return [
     "## Memory",
     [
-      "Replicas by their proportional set size (PSS: shared pages are divided among those that share them). Registered functions are the documented one with an",
+      `Replicas by their proportional set size (PSS: shared pages are divided among those that share them), ${IDLE_SECONDS} s after the pool was full. Registered functions are the documented one with an`,
       "HTTP trigger, written through the store before the server starts; RSS is read after garbage collections in all of its threads.",
     ].join("\n"),
     renderTable(["", "memory"], lines),

@@ -72,12 +72,31 @@ describe("ReplicaPool", () => {
     assert.equal(waitingOf(PYTHON), 1);
   });
 
-  test("a claim takes one at once and is refilled beside the call", async () => {
-    const { pool, waitingOf } = setUp({ [classKey(NODE)]: 2 });
+  test("a claim takes one at once, and another is started when first calls have had their time", async () => {
+    const { clock, pool, waitingOf, starts } = setUp({ [classKey(NODE)]: 2 });
     pool.keep(NODE);
     await settle();
     assert.ok(pool.take(NODE));
     assert.equal(waitingOf(NODE), 1);
+    await clock.advance(9);
+    pool.putOffRefill();
+    await clock.advance(9);
+    assert.equal(starts(), 2);
+    await clock.advance(1);
+    await settle();
+    assert.equal(waitingOf(NODE), 2);
+  });
+
+  test("claims without a pause do not keep a pool from being filled up", async () => {
+    const { clock, pool, waitingOf } = setUp({ [classKey(NODE)]: 2 });
+    pool.keep(NODE);
+    await settle();
+    assert.ok(pool.take(NODE));
+    for (let ms = 0; ms < 100; ms += 5) {
+      assert.equal(waitingOf(NODE), 1);
+      pool.putOffRefill();
+      await clock.advance(5);
+    }
     await settle();
     assert.equal(waitingOf(NODE), 2);
   });
@@ -88,6 +107,7 @@ describe("ReplicaPool", () => {
     await settle();
     for (let i = 0; i < 6; i++) {
       pool.take(NODE);
+      await clock.advance(10);
       await settle();
     }
     assert.equal(waitingOf(NODE), 6);
@@ -96,8 +116,9 @@ describe("ReplicaPool", () => {
   });
 
   test("a burst never raises it beyond its bound", async () => {
-    const { pool, waitingOf } = setUp({ [classKey(NODE)]: 1 });
+    const { clock, pool, waitingOf } = setUp({ [classKey(NODE)]: 1 });
     for (let i = 0; i < 50; i++) pool.take(NODE);
+    await clock.advance(10);
     await settle();
     assert.equal(waitingOf(NODE), 8);
   });

@@ -36,6 +36,11 @@ const CLAIM_WINDOW_MS = 10_000;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
 
+/** Starting a process takes more of the machine than a first call does: pools are filled up once claims have been quiet for so long. */
+const REFILL_QUIET_MS = 10;
+/** However many claims come, it is put off no longer. */
+const REFILL_LIMIT_MS = 100;
+
 /** A replica that is being started for a pool. */
 interface PoolStart {
   reservation: Reservation;
@@ -65,6 +70,8 @@ export class ReplicaPool {
   #stopped = false;
   #trimTimer: Timer | undefined;
   #refilling: NodeJS.Immediate | undefined;
+  #refillTimer: Timer | undefined;
+  #refillDueByMs = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -75,7 +82,7 @@ export class ReplicaPool {
     this.#refill(this.#classPool(replicaClass));
   }
 
-  /** hot: a waiting replica, or undefined; refilling starts beside. */
+  /** hot: a waiting replica, or undefined; another one is started in its place when the machine has time. */
   take(replicaClass: ReplicaClass): PooledReplica | undefined {
     const pool = this.#classPool(replicaClass);
     pool.claims.push(this.#options.clock.monotonicMs());
@@ -84,16 +91,29 @@ export class ReplicaPool {
       taken.reservation.release();
       taken = pool.waiting.pop();
     }
-    setImmediate(() => this.#refill(pool));
+    this.putOffRefill();
     this.#scheduleTrim();
     return taken;
+  }
+
+  /** Something of a first call goes on: what is to be started waits until it is quiet. */
+  putOffRefill(): void {
+    if (this.#stopped) return;
+    const { clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (this.#refillTimer === undefined) this.#refillDueByMs = nowMs + REFILL_LIMIT_MS;
+    this.#refillTimer?.cancel();
+    this.#refillTimer = clock.setTimer(Math.min(REFILL_QUIET_MS, this.#refillDueByMs - nowMs), () => {
+      this.#refillTimer = undefined;
+      this.#refillAll();
+    });
   }
 
   /** Room has come free: every class may have what it lacks. */
   refill(): void {
     this.#refilling ??= setImmediate(() => {
       this.#refilling = undefined;
-      for (const pool of this.#classes.values()) this.#refill(pool);
+      this.#refillAll();
     });
   }
 
@@ -123,6 +143,7 @@ export class ReplicaPool {
     this.#stopped = true;
     this.#trimTimer?.cancel();
     clearImmediate(this.#refilling);
+    this.#refillTimer?.cancel();
     for (const pool of this.#classes.values()) {
       pool.backoff?.cancel();
       for (const pooled of pool.waiting) this.#end(pooled);
@@ -146,6 +167,10 @@ export class ReplicaPool {
     while (pool.claims.length > 0 && pool.claims[0]! < sinceMs) pool.claims.shift();
     if (pool.claims.length > 1000) pool.claims.splice(0, pool.claims.length - 1000);
     return Math.max(pool.configured, Math.min(pool.claims.length, this.#options.maxSize));
+  }
+
+  #refillAll(): void {
+    for (const pool of this.#classes.values()) this.#refill(pool);
   }
 
   #refill(pool: ClassPool): void {

@@ -283,6 +283,10 @@ export class LocalProvider implements ReplicaProvider {
     const { process, startMs } = pooled.waiting;
     const { revision } = replica;
     this.#reservations.set(replica, pooled.reservation);
+    replica.ready.then(
+      () => this.#pool.putOffRefill(),
+      () => undefined,
+    );
     this.#listen(replica, process);
     const language = languageOf(revision.spec.runtime);
     void process.exited.then(async (exit) => {
