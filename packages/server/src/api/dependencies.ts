@@ -23,8 +23,8 @@ export interface Readiness {
 /** What the control API needs of the house. */
 export interface ApiDependencies {
   functions: FunctionService;
-  readMetrics(stored: StoredFunction): FunctionMetrics;
-  readScaling(stored: StoredFunction): ScalingView;
+  readMetrics(stored: StoredFunction): FunctionMetrics | Promise<FunctionMetrics>;
+  readScaling(stored: StoredFunction): ScalingView | Promise<ScalingView>;
   /** With the newest so many runs. */
   readCron(stored: StoredFunction, limit: number): Promise<CronBody>;
   logs: Pick<FunctionLogs, "query" | "follow">;

@@ -31,6 +31,8 @@ export class Dispatcher implements CallEntrance, Demand {
   /** Why no revision is good, while none serves. */
   #failure: KsError | undefined;
   #closed: KsError | undefined;
+  /** Who takes what comes here though another gateway owns the function. */
+  #handOn: ((calls: readonly Call[]) => void) | undefined;
 
   constructor(bounds: ScaleBounds, options: DispatcherOptions) {
     this.#options = options;
@@ -52,7 +54,7 @@ export class Dispatcher implements CallEntrance, Demand {
   /** hot: runs the call in a free place, or queues it, or answers why not. */
   submit(call: Call): void {
     const refusal = this.#closed ?? this.#failure;
-    if (refusal !== undefined) return this.#reject(call, refusal);
+    if (refusal !== undefined) return this.#refuse(call, refusal);
     const slot = this.#queue.size === 0 ? this.#replicas.findFree() : undefined;
     if (slot !== undefined) this.#send(call, slot);
     else this.#enqueue(call);
@@ -88,7 +90,7 @@ export class Dispatcher implements CallEntrance, Demand {
     call.slot = undefined;
     if (call.abandoned) this.#end(call, call.refusal ?? new KsError("CLIENT_CLOSED"));
     else if (++call.returns > MAX_RETURNS) this.#reject(call, cause);
-    else if (this.#closed !== undefined) this.#reject(call, this.#closed);
+    else if (this.#closed !== undefined) this.#refuse(call, this.#closed);
     else this.#queue.unshift(call);
     if (this.#queue.size === 0) return;
     this.#replicas.poke();
@@ -99,14 +101,6 @@ export class Dispatcher implements CallEntrance, Demand {
   /** Answers what waits for a place; what runs goes on. */
   rejectQueued(error: KsError): void {
     for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#reject(call, error);
-  }
-
-  /** Takes those that wait out of the queue, oldest first, for whoever owns the function from now on. */
-  takeQueued(wanted: (call: Call) => boolean): Call[] {
-    const waiting: Call[] = [];
-    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) waiting.push(call);
-    for (const call of waiting.filter((each) => !wanted(each)).reverse()) this.#queue.unshift(call);
-    return waiting.filter(wanted);
   }
 
   onPlaces(): void {
@@ -158,6 +152,19 @@ export class Dispatcher implements CallEntrance, Demand {
     this.#closed = error;
     this.rejectQueued(error);
     await this.#replicas.close();
+  }
+
+  /**
+   * Another gateway owns the function from now on: nothing is started any more, calls within go on, and those that wait, or come
+   * back, are handed on, oldest first. Replicas leave the list; they drain where nobody else takes them over.
+   */
+  retire(handOn: (waiting: readonly Call[]) => void, drains: boolean): void {
+    this.#handOn = handOn;
+    this.#closed = new KsError("NO_CAPACITY", { message: "Another gateway owns this function now", retryAfterMs: 1000 });
+    const waiting: Call[] = [];
+    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) waiting.push(call);
+    this.#replicas.retire(drains);
+    handOn(waiting);
   }
 
   // Replicas, for those who see the function from outside
@@ -260,6 +267,11 @@ export class Dispatcher implements CallEntrance, Demand {
     const { queueTimeoutMs } = this.#options;
     const concurrency = served?.revision.spec.concurrency ?? 0;
     return refuseWaited({ queueTimeoutMs, inFlight, replicas: size, readyReplicas: ready, maxReplicas, concurrency });
+  }
+
+  #refuse(call: Call, error: KsError): void {
+    if (this.#handOn === undefined) this.#reject(call, error);
+    else this.#handOn([call]);
   }
 
   #reject(call: Call, error: KsError): void {

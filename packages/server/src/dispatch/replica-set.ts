@@ -178,6 +178,15 @@ export class ReplicaSet {
     await this.#slots.allGone();
   }
 
+  /** Starts no more, and gives no replica a call any more. */
+  retire(drains: boolean): void {
+    this.#closed = true;
+    for (const slot of this.#slots.list()) {
+      if (drains) this.#slots.drain(slot);
+      else this.#slots.unlist(slot);
+    }
+  }
+
   // Scaling
 
   /** A call is on its way: from zero, a replica is started before the body has come. */

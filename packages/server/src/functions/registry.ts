@@ -37,6 +37,13 @@ export class FunctionEntry {
     return this.#entrance;
   }
 
+  /** Another gateway owns the function: should it come back, it begins anew. */
+  takeDispatcher(): Dispatcher | undefined {
+    const dispatcher = this.#dispatcher;
+    this.#dispatcher = undefined;
+    return dispatcher;
+  }
+
   get existingDispatcher(): Dispatcher | undefined {
     return this.#dispatcher;
   }

@@ -8,8 +8,8 @@ import type { Ownership } from "./ownership.ts";
 import { hashText } from "./rendezvous.ts";
 import { GivenBackError, sayNoOwner } from "./remote-errors.ts";
 
-/** So often a call is given back before it fails. */
-const MAX_RETURNS = 4;
+/** So often an owner is asked for a function that it does not know: it may have been made a moment ago. */
+const MAX_UNKNOWN = 4;
 /** A call waits so long for an owner that can be reached: longer than it takes to leave a lost one out. */
 const PARK_LIMIT_MS = 10_000;
 const MAX_PARKED = 10_000;
@@ -23,7 +23,7 @@ export interface ForwarderOptions {
   /** The connection to a gateway; undefined while nothing new should go there. */
   linkTo(id: string): PeerLink | undefined;
   /** A call that another gateway ran has ended here; metrics are counted where it ran. */
-  onForwardEnded(call: Call, error: KsError | undefined): void;
+  onForwardEnded(uid: string, call: Call, error: KsError | undefined): void;
 }
 
 /** What a function has in memory, whoever owns it. */
@@ -44,9 +44,8 @@ export class Forwarder implements ForwardKeeper {
     options.ownership.onChanged(() => this.#followOwners());
   }
 
-  get parked(): number {
-    return this.#parked.size;
-  }
+  /** Calls of this gateway's callers that others run or are to run. */
+  underWay = 0;
 
   /** Where the gateway hands in calls of a function. */
   entrance(uid: string, local: LocalFunction): CallEntrance {
@@ -62,7 +61,7 @@ export class Forwarder implements ForwardKeeper {
   returned(forward: Forward, cause: KsError, asked: string | undefined): void {
     const { call } = forward;
     if (call.ended) return;
-    if (++call.returns > MAX_RETURNS) return failCall(call, cause);
+    if (isUnknown(cause) && ++call.returns > MAX_UNKNOWN) return call.onError(new KsError("FUNCTION_NOT_FOUND"));
     if (forward.target === undefined && namesAnother(cause, asked)) {
       forward.target = cause.why.owner;
       this.#resubmit(forward);
@@ -86,15 +85,16 @@ export class Forwarder implements ForwardKeeper {
     const nowMs = this.#options.clock.monotonicMs();
     for (const forward of [...this.#parked]) {
       this.#parked.delete(forward);
-      if (nowMs - forward.parkedAtMs > PARK_LIMIT_MS) failCall(forward.call, sayNoOwner());
+      if (nowMs - forward.parkedAtMs > PARK_LIMIT_MS) forward.call.onError(sayNoOwner());
       else this.#resubmit(forward);
     }
   }
 
-  end(call: Call, error: KsError | undefined): void {
+  end(uid: string, call: Call, error: KsError | undefined): void {
     if (call.ended) return;
     call.end();
-    this.#options.onForwardEnded(call, error);
+    this.underWay--;
+    this.#options.onForwardEnded(uid, call, error);
   }
 
   #resubmit(forward: Forward): void {
@@ -105,7 +105,7 @@ export class Forwarder implements ForwardKeeper {
   #park(forward: Forward): void {
     // Who was named by another may be the very one that cannot be reached: then this gateway's own view counts.
     forward.target = undefined;
-    if (this.#parked.size >= MAX_PARKED) return failCall(forward.call, sayNoOwner());
+    if (this.#parked.size >= MAX_PARKED) return forward.call.onError(sayNoOwner());
     if (forward.parkedAtMs === 0) forward.parkedAtMs = this.#options.clock.monotonicMs();
     this.#parked.add(forward);
   }
@@ -122,9 +122,8 @@ export class Forwarder implements ForwardKeeper {
   }
 }
 
-function failCall(call: Call, cause: KsError): void {
-  const isUnknown = cause instanceof GivenBackError && cause.why.reason === "unknown";
-  call.onError(isUnknown ? new KsError("FUNCTION_NOT_FOUND") : cause);
+function isUnknown(cause: KsError): boolean {
+  return cause instanceof GivenBackError && cause.why.reason === "unknown";
 }
 
 /** Where calls of one function are handed in: to its own dispatcher where this gateway owns it, else to the owner's. */
@@ -159,14 +158,17 @@ class FunctionEntrance implements CallEntrance {
     call.keeper = this;
     const forward = new Forward(this.#uid, call, this.#forwarder);
     call.handle = forward;
+    this.#forwarder.underWay++;
     this.route(forward);
   }
 
   /** Sends a call to whoever is to get it now, which may be this gateway. */
   route(forward: Forward): void {
     const target = forward.target ?? this.#owner();
-    if (target === this.#options.selfId) this.#keep(forward.call);
-    else this.#forwarder.send(forward, target);
+    if (target === this.#options.selfId) {
+      this.#forwarder.underWay--;
+      this.#keep(forward.call);
+    } else this.#forwarder.send(forward, target);
   }
 
   noteHead(): void {
@@ -174,18 +176,18 @@ class FunctionEntrance implements CallEntrance {
   }
 
   callEnded(call: Call, error: KsError | undefined): void {
-    this.#forwarder.end(call, call.refusal ?? error);
+    this.#forwarder.end(this.#uid, call, call.refusal ?? error);
   }
 
   callReturned(call: Call, cause: KsError): void {
-    failCall(call, cause);
+    call.onError(cause);
   }
 
   abandon(call: Call): void {
     if (call.ended || call.abandoned) return;
     call.abandoned = true;
     call.handle?.cancel();
-    this.#forwarder.end(call, call.refusal ?? new KsError("CLIENT_CLOSED"));
+    this.#forwarder.end(this.#uid, call, call.refusal ?? new KsError("CLIENT_CLOSED"));
   }
 
   #keep(call: Call): void {

@@ -5,7 +5,7 @@ import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { CallHandle, CallHead, Replica, ResponseHead } from "../instances/port.ts";
 import { MAX_META_BYTES } from "../protocol/frames.ts";
 import type { InboundStream, StreamServant } from "./inbound-stream.ts";
-import { encodeError, encodeHead, parseError, PeerFrame } from "./wire.ts";
+import { encodeError, encodeGivenBack, encodeHead, parseError, PeerFrame } from "./wire.ts";
 
 /** A call of another gateway's caller that runs here. */
 export class InboundCall extends Call {
@@ -31,6 +31,12 @@ export class InboundCall extends Call {
   wait(): void {
     this.#waited = true;
     this.#stream.queued();
+  }
+
+  /** It waits in vain here: its gateway sends it to the owner. */
+  giveBack(owner: string): void {
+    this.end();
+    this.#stream.fail(PeerFrame.BUSY, encodeGivenBack({ reason: "not-owner", owner }));
   }
 
   override begin(replica: Replica): CallHandle {

@@ -203,6 +203,21 @@ describe("owners that change", () => {
     assert.equal(owner.provider.trace.begun.length, 1);
   });
 
+  test("a gateway that ends waits for the calls that others run for its callers", async () => {
+    const cluster = await startCluster(2);
+    const uid = cluster.uidOwnedBy("gateway-1");
+    const [caller, owner] = [cluster.gateway("gateway-0"), cluster.gateway("gateway-1")];
+    const running = caller.call(uid, "/hold");
+    await waitUntil(() => owner.provider.trace.begun.length === 1);
+    let isSettled = false;
+    const settling = caller.peers.settle(10_000).then(() => (isSettled = true));
+    await caller.call(uid, "/who").result;
+    assert.equal(isSettled, false);
+    owner.provider.trace.release[0]!();
+    await settling;
+    assert.equal(text(await running.result), "held");
+  });
+
   test("what waits at the old owner for callers of its own goes to the new one, too", async () => {
     const cluster = await startCluster(3, { concurrency: 1 }, 2);
     const uid = uidThatMovesTo(cluster, "gateway-2");

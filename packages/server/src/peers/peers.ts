@@ -39,7 +39,7 @@ export interface PeersOptions {
   /** Told with every ping, such as load and shares of limits. */
   extraFacts?(): Record<string, unknown>;
   /** A call that another gateway ran has ended for its caller here. */
-  onForwardEnded?(call: Call, error: KsError | undefined): void;
+  onForwardEnded?(uid: string, call: Call, error: KsError | undefined): void;
 }
 
 /** The gateways of a cluster: who is there, who owns which function, and how calls and questions get to them. */
@@ -73,7 +73,10 @@ export class Peers implements InboundService {
       selfId: self.id,
       ownership: this.#ownership,
       linkTo: (id) => this.#trustedLink(id),
-      onForwardEnded: (call, error) => onForwardEnded?.(call, error),
+      onForwardEnded: (uid, call, error) => {
+        onForwardEnded?.(uid, call, error);
+        if (this.#watchers.size > 0) this.#changed();
+      },
     });
     this.#listener = new PeerListener({
       self,
@@ -133,6 +136,11 @@ export class Peers implements InboundService {
     // An answer to what was asked behind the announcement says that it was heard.
     const signal = AbortSignal.timeout(DRAIN_SEEN_MS);
     await Promise.allSettled(this.connected.map((id) => this.request(id, NOTHING_REQUEST, null, { signal })));
+  }
+
+  /** Resolves when no call of this gateway's callers is under way elsewhere, or at the deadline. */
+  settle(deadlineMs: number): Promise<void> {
+    return this.#until(() => this.#forwarder.underWay === 0, deadlineMs);
   }
 
   async stop(): Promise<void> {

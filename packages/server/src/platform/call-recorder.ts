@@ -44,6 +44,11 @@ export class CallRecorder {
     if (budget !== undefined) this.#budgets.settle(entry.stored.uid, budget, counters);
   }
 
+  /** A call that another gateway ran, and counted. */
+  recordForwarded(entry: FunctionEntry, call: Call, error: KsError | undefined): void {
+    if (call.trace !== undefined) this.#trace(entry, call, error);
+  }
+
   /** A call that never came to the function's queue. */
   refuse(entry: FunctionEntry, error: KsError): void {
     if (!entry.gone) this.#metrics.counters(entry.stored.uid).recordRefusal(error.code);
@@ -62,7 +67,7 @@ export class CallRecorder {
       path: head.path,
       arrivedAtMs: endedAtMs - (this.#clock.monotonicMs() - times.arrivedAtMs),
       endedAtMs,
-      queueMs: call.slot === undefined ? undefined : cold.queueMs + cold.startMs + cold.loadMs,
+      queueMs: call.reached ? cold.queueMs + cold.startMs + cold.loadMs : undefined,
       cold: times.cold ? { startMs: cold.startMs, loadMs: cold.loadMs } : undefined,
       handlerMs: call.durationMs,
       status: call.status,

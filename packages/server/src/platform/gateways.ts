@@ -1,13 +1,16 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
-import type { CallEntrance } from "../dispatch/call.ts";
+import type { KsError } from "@kube-serverless/contracts";
+import type { Call, CallEntrance } from "../dispatch/call.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import type { ApiClient } from "../kubernetes/api-client.ts";
 import { Reflector, type ReflectorLog } from "../kubernetes/reflector.ts";
 import type { KubernetesObject, Persisted } from "../kubernetes/resource.ts";
 import type { ProofKeys } from "../kubernetes/signing-keys.ts";
 import { KnownRevisions } from "../peers/known-revisions.ts";
-import { moveWaitingCalls } from "../peers/moved-calls.ts";
+import { handOn } from "../peers/moved-calls.ts";
+import { createOwnerQuestion, type OwnerQuestion } from "../peers/owner-questions.ts";
 import { createPeers, type Peers, type PeersLog } from "../peers/peers.ts";
 import type { Self } from "./cluster.ts";
 
@@ -25,14 +28,22 @@ export interface Gateways {
   /** Where calls are handed in, whoever owns the function; undefined where this gateway is alone. */
   createEntrance?(entry: FunctionEntry): CallEntrance;
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
-  /** Another gateway owns the function now: what waits here goes there. */
-  moveWaiting(entry: FunctionEntry): void;
+  /** Makes a question that goes to whoever owns the function; `answer` is how this gateway answers for its own. */
+  askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer>;
+  /** Another gateway owns the function now: what waits here goes there, and what runs here ends here, or goes on there where it can. */
+  retire(entry: FunctionEntry, goesOn: boolean): void;
+  /** Dispatchers whose last calls end here, though their function has another owner. */
+  retired(): Iterable<Dispatcher>;
+  /** Names of those that are ready. */
+  readonly members: readonly string[];
   forget(uid: string): void;
   start(): Promise<void>;
   /** The functions are loaded. */
   setReady(): void;
   /** Resolves when the others no longer count on this one. */
   drain(): Promise<void>;
+  /** Resolves when the calls of this gateway's callers have ended at others, too, or at the deadline. */
+  settle(deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -44,22 +55,34 @@ export interface GatewaysOptions {
   log: PeersLog & ReflectorLog;
   keys(): ProofKeys;
   registry: FunctionRegistry;
+  /** A call that another gateway ran has ended for its caller here. */
+  onForwardEnded(entry: FunctionEntry, call: Call, error: KsError | undefined): void;
 }
 
 /** With an address of its own a gateway has peers; without one, as in tests, it is alone. */
 export function createGateways(options: GatewaysOptions): Gateways {
   const { registry, self } = options;
   const knows = (uid: string, generation: number): boolean => (registry.byUid(uid)?.stored.status.observedGeneration ?? 0) >= generation;
-  return self.address === undefined ? new LoneGateway(knows) : new PeerGateways(options, self.address, knows);
+  return self.address === undefined ? new LoneGateway(self.name, knows) : new PeerGateways(options, self.address, knows);
 }
 
 type Knows = (uid: string, generation: number) => boolean;
 
 class LoneGateway implements Gateways {
   readonly isKnownEverywhere: Knows;
+  readonly members: readonly string[];
 
-  constructor(knows: Knows) {
+  constructor(name: string, knows: Knows) {
+    this.members = [name];
     this.isKnownEverywhere = knows;
+  }
+
+  askOwner<Answer>(_name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
+    return answer;
+  }
+
+  retired(): Iterable<Dispatcher> {
+    return [];
   }
 
   isOwner(): boolean {
@@ -67,11 +90,12 @@ class LoneGateway implements Gateways {
   }
 
   onOwnersChanged(): void {}
-  moveWaiting(): void {}
+  retire(): void {}
   forget(): void {}
   async start(): Promise<void> {}
   setReady(): void {}
   async drain(): Promise<void> {}
+  async settle(): Promise<void> {}
   async stop(): Promise<void> {}
 }
 
@@ -80,8 +104,12 @@ class PeerGateways implements Gateways {
   readonly #known: KnownRevisions;
   readonly #pods: Reflector<GatewayPod>;
   readonly #peerPort: number;
+  readonly #selfId: string;
+  readonly #retired = new Set<Dispatcher>();
 
-  constructor({ client, config, self, clock, log, keys, registry }: GatewaysOptions, address: string, knows: Knows) {
+  constructor(options: GatewaysOptions, address: string, knows: Knows) {
+    const { client, config, self, clock, log, keys, registry } = options;
+    this.#selfId = self.name;
     this.#peerPort = config.peerPort;
     this.#peers = createPeers({
       self: { id: self.name, address },
@@ -89,6 +117,10 @@ class PeerGateways implements Gateways {
       keys,
       log,
       dispatcherOf: (uid) => registry.byUid(uid)?.dispatcher(),
+      onForwardEnded: (uid, call, error) => {
+        const entry = registry.byUid(uid);
+        if (entry !== undefined) options.onForwardEnded(entry, call, error);
+      },
     });
     this.#known = new KnownRevisions({ selfId: self.name, peers: this.#peers, knows });
     this.#pods = new Reflector<GatewayPod>({
@@ -122,8 +154,27 @@ class PeerGateways implements Gateways {
     return this.#known.isKnownEverywhere(uid, generation);
   }
 
-  moveWaiting(entry: FunctionEntry): void {
-    moveWaitingCalls(entry);
+  askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
+    return createOwnerQuestion(this.#peers, this.#selfId, name, answer);
+  }
+
+  retire(entry: FunctionEntry, goesOn: boolean): void {
+    const dispatcher = entry.takeDispatcher();
+    if (dispatcher === undefined) return;
+    this.#retired.add(dispatcher);
+    const { uid } = entry.stored;
+    dispatcher.retire((waiting) => handOn(waiting, entry.entrance(), this.#peers.ownerOf(uid)), !goesOn);
+  }
+
+  *retired(): Iterable<Dispatcher> {
+    for (const dispatcher of this.#retired) {
+      if (dispatcher.inFlight === 0) this.#retired.delete(dispatcher);
+      else yield dispatcher;
+    }
+  }
+
+  get members(): readonly string[] {
+    return this.#peers.view.members;
   }
 
   forget(uid: string): void {
@@ -141,6 +192,10 @@ class PeerGateways implements Gateways {
 
   drain(): Promise<void> {
     return this.#peers.drain();
+  }
+
+  settle(deadlineMs: number): Promise<void> {
+    return this.#peers.settle(deadlineMs);
   }
 
   async stop(): Promise<void> {

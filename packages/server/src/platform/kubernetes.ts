@@ -89,9 +89,20 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   const { functionsNamespace, systemNamespace } = config;
   const signing = new SigningKeys({ client, clock, systemNamespace, functionsNamespace, log });
   const keys = (): ProofKeys => signing.current;
-  const gateways = createGateways({ client, config, self, clock, log, keys, registry });
+  const gateways = createGateways({
+    client,
+    config,
+    self,
+    clock,
+    log,
+    keys,
+    registry,
+    onForwardEnded: (entry, call, error) => calls.recordForwarded(entry, call, error),
+  });
   const isOwner = (uid: string): boolean => gateways.isOwner(uid);
-  const fleet = new Fleet(clock, { list: () => existingDispatchers([...registry.entries(), ...service.deleting()]) });
+  const fleet = new Fleet(clock, {
+    list: () => [...existingDispatchers([...registry.entries(), ...service.deleting()]), ...gateways.retired()],
+  });
   const replicas = await createReplicas({
     config,
     machine,
@@ -171,15 +182,18 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       if (adopted.length > 0 || entry.existingDispatcher !== undefined) entry.dispatcher().serve(served, adopted);
     },
     onLost(entry) {
-      const { uid, spec, served } = entry.stored;
-      // What runs is let go of; nothing new is started for it here.
-      entry.existingDispatcher?.setBounds({ ...(served?.spec ?? spec), minReplicas: 0 });
-      gateways.moveWaiting(entry);
-      tasks.run("let go of replicas", () => replicas.release(uid));
+      gateways.retire(entry, replicas.goOn);
+      tasks.run("let go of replicas", () => replicas.release(entry.stored.uid));
     },
     onGone: (entry) => service.onGone(entry),
   });
   gateways.onOwnersChanged(() => reconciler.ownersChanged());
+  const readMetrics = gateways.askOwner("metrics", (uid) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)));
+  const readScaling = gateways.askOwner("scaling", (uid) => {
+    const entry = registry.byUid(uid);
+    if (entry === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    return entry.dispatcher().scaling();
+  });
   const election = new LeaderElection({
     client,
     namespace: config.systemNamespace,
@@ -213,8 +227,8 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     takersOf: (queue) => registry.queueTakers.of(queue),
     clientAddress: (request) => forwarding.clientAddress(request),
     bodies,
-    readMetrics: ({ uid }) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)),
-    readScaling: (stored) => registry.require(stored.spec.name).dispatcher().scaling(),
+    readMetrics: ({ uid }) => readMetrics(uid),
+    readScaling: ({ uid }) => readScaling(uid),
     readCron: ({ uid }, limit) => triggers.cronOf(uid, limit),
     logs,
     queues,
@@ -222,7 +236,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     readiness: async () => ({
       state,
       degraded: degraded(),
-      facts: { pools: await provider.poolState(), gateway: self.name, leads: election.leads },
+      facts: { pools: await provider.poolState(), gateway: self.name, gateways: gateways.members, leads: election.leads },
     }),
     async scrape() {
       const scraped = [...registry.entries()].map(({ stored, existingDispatcher }) => ({
@@ -316,7 +330,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       deployer.stop();
       control.endStreams();
       await election.stop();
-      await Promise.all([triggers.stop({ deadlineMs }), fleet.settle(deadlineMs)]);
+      await Promise.all([triggers.stop({ deadlineMs }), fleet.settle(deadlineMs), gateways.settle(deadlineMs)]);
       fleet.stop();
       live.stop();
       fleet.rejectQueued(

@@ -32,6 +32,8 @@ export interface Replicas {
   start(): Promise<void>;
   /** Replicas of the revision that another gateway has left. */
   adopt(revision: RevisionRef): Promise<readonly Replica[]>;
+  /** Whether replicas of a function go on where its next owner is; else they end with their last calls. */
+  readonly goOn: boolean;
   /** Another gateway owns the function now: its replicas go on there. */
   release(uid: string): Promise<void>;
   /** Whether this gateway is the one that sizes the pools. */
@@ -64,6 +66,7 @@ function createPodReplicas({ config, clock, log, client, gatewayId, keys, isOwne
       await watch.start();
       provider.start();
     },
+    goOn: true,
     adopt: (revision) => provider.adopt(revision),
     release: (uid) => provider.release(uid, graceMs),
     setLeading: (leads) => (leads ? provider.scaler.start() : provider.scaler.stop()),
@@ -90,6 +93,7 @@ async function createLocalReplicas({
   return {
     provider,
     start: async () => provider.start(),
+    goOn: false,
     adopt: async () => [],
     release: async () => undefined,
     setLeading: () => undefined,

@@ -8,7 +8,7 @@ import { compileScalingPolicy } from "../../dispatch/function-scaler.ts";
 import type { ResponseHead } from "../../instances/port.ts";
 import { buildPublicKeySet, ProofSigner, ProofVerifier } from "../../protocol/proof.ts";
 import type { PeerIdentity, PeerKeys } from "../handshake.ts";
-import { moveWaitingCalls } from "../moved-calls.ts";
+import { handOn } from "../moved-calls.ts";
 import { createPeers, type Peers, type PeersOptions } from "../peers.ts";
 import { ScriptedProvider } from "./scripted-replica.ts";
 
@@ -123,13 +123,16 @@ export class TestGateway {
       dispatcherOf: (uid) => (this.unknown.has(uid) ? undefined : this.dispatcher(uid)),
       ...options,
     });
-    this.peers.onOwnersChanged(() => this.moveWaitingCalls());
+    this.peers.onOwnersChanged(() => this.#followOwners());
   }
 
   /** What platforms do when owners change. */
-  moveWaitingCalls(): void {
-    for (const [uid, existingDispatcher] of this.#dispatchers) {
-      if (!this.peers.isOwner(uid)) moveWaitingCalls({ existingDispatcher, entrance: () => this.#entrance(uid) });
+  #followOwners(): void {
+    for (const [uid, dispatcher] of this.#dispatchers) {
+      const owner = this.peers.ownerOf(uid);
+      if (owner === this.id) continue;
+      this.#dispatchers.delete(uid);
+      dispatcher.retire((waiting) => handOn(waiting, this.#entrance(uid), this.peers.ownerOf(uid)), true);
     }
   }
 
