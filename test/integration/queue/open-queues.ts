@@ -6,7 +6,7 @@ import { type QueueLocation, TEST_POLICY } from "./harness.ts";
 
 /** Opens the queues of a place with the tests' short waits; stopping them closes what they stand on, too. */
 export async function openQueues(location: QueueLocation, failpoint?: string): Promise<QueueDriver> {
-  if (location.kind === "rabbitmq") return createAmqpQueues({ url: location.url, retryPolicy: TEST_POLICY });
+  if (location.kind === "rabbitmq") return createAmqpQueues({ url: location.url, retryPolicy: TEST_POLICY, settleMs: 0 });
   const { folder } = location;
   const client = await createSqliteClient({
     folder,

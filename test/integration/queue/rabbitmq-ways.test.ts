@@ -16,7 +16,7 @@ describe("RabbitMQ beside other programs", { skip: rabbitMqMissing() ?? false },
 
   before(async () => {
     broker = await sharedRabbitMq();
-    driver = createAmqpQueues({ url: broker.url, retryPolicy: TEST_POLICY });
+    driver = createAmqpQueues({ url: broker.url, retryPolicy: TEST_POLICY, settleMs: 0 });
     await until("connected", () => driver.connected);
     other = await connect(broker.url);
     other.on("error", () => {});
@@ -146,7 +146,7 @@ describe("RabbitMQ beside other programs", { skip: rabbitMqMissing() ?? false },
     await driver.declare({ queue });
     await broker.control("add_user", "limited", "secret");
     await broker.control("set_permissions", "limited", "^$", ".*", ".*");
-    const limited = createAmqpQueues({ url: broker.url.replace("guest:guest", "limited:secret"), retryPolicy: TEST_POLICY });
+    const limited = createAmqpQueues({ url: broker.url.replace("guest:guest", "limited:secret"), retryPolicy: TEST_POLICY, settleMs: 0 });
     const attempts: number[] = [];
     limited.consume(subscriptionOf(queue, async ({ attempt }) => (attempts.push(attempt), attempt < 3 ? fail("again") : ACK)));
     await driver.publish(queue, textMessage("x"));

@@ -10,6 +10,7 @@ import { AmqpConsumer, type AmqpConsumerContext } from "./consumer.ts";
 import { AmqpLink } from "./link.ts";
 import { buildProperties } from "./message.ts";
 import { ConfirmPublisher } from "./publisher.ts";
+import { NewQueues } from "./new-queues.ts";
 import { retryQueueOf, Topology } from "./topology.ts";
 
 /** Beyond this many attempts the waits repeat: see `retryDelays`. */
@@ -25,13 +26,22 @@ export interface AmqpQueueOptions {
   retryPolicy?: RetryPolicy;
   /** How long the broker may take to confirm a message or answer a question. @default 10_000 */
   replyLimitMs?: number;
+  /** So long after it was made a queue gets no message of ours. @default 2_000 */
+  settleMs?: number;
 }
 
 type CompiledOptions = Required<AmqpQueueOptions>;
 
 /** Queues on RabbitMQ; connects in the background. */
 export function createAmqpQueues(options: AmqpQueueOptions): QueueDriver {
-  return new AmqpQueues({ log: silentLog, clock: systemClock, retryPolicy: DEFAULT_RETRY_POLICY, replyLimitMs: 10_000, ...options });
+  return new AmqpQueues({
+    log: silentLog,
+    clock: systemClock,
+    retryPolicy: DEFAULT_RETRY_POLICY,
+    replyLimitMs: 10_000,
+    settleMs: 2_000,
+    ...options,
+  });
 }
 
 class AmqpQueues implements QueueDriver {
@@ -40,6 +50,7 @@ class AmqpQueues implements QueueDriver {
   /** Apart from the one that consumes: RabbitMQ stops reading from a connection that publishes while its disk or memory is full, acks included. */
   readonly #publishing: AmqpLink;
   readonly #consuming: AmqpLink;
+  readonly #newQueues: NewQueues;
   readonly #publisher: ConfirmPublisher;
   readonly #consumers = new Set<AmqpConsumer>();
   readonly #topologies = new WeakMap<ChannelModel, Topology>();
@@ -49,7 +60,8 @@ class AmqpQueues implements QueueDriver {
     this.#options = options;
     this.#publishing = new AmqpLink({ url, clock, log, name: "kube-serverless publishing" });
     this.#consuming = new AmqpLink({ url, clock, log, name: "kube-serverless consuming" });
-    this.#publisher = new ConfirmPublisher(this.#publishing, clock, options.replyLimitMs);
+    this.#newQueues = new NewQueues(clock, options.settleMs);
+    this.#publisher = new ConfirmPublisher(this.#publishing, clock, options.replyLimitMs, this.#newQueues);
   }
 
   get connected(): boolean {
@@ -111,7 +123,7 @@ class AmqpQueues implements QueueDriver {
   #topologyOf(model: ChannelModel): Topology {
     const known = this.#topologies.get(model);
     if (known !== undefined) return known;
-    const topology = new Topology(model, this.#options.clock);
+    const topology = new Topology(model, this.#options.clock, this.#newQueues);
     this.#topologies.set(model, topology);
     return topology;
   }

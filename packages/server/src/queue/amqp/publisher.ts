@@ -5,6 +5,7 @@ import type { Clock } from "../../clock.ts";
 import { withLimit } from "../delivery-runs.ts";
 import type { AmqpLink } from "./link.ts";
 import { PUBLICATION, type PublishProperties } from "./message.ts";
+import type { NewQueues } from "./new-queues.ts";
 
 /** A restarting broker is back sooner, and a caller's patience ends later. */
 const CONNECTION_WAIT_MS = 2_000;
@@ -35,12 +36,14 @@ export class ConfirmPublisher {
   readonly #link: AmqpLink;
   readonly #clock: Clock;
   readonly #confirmLimitMs: number;
+  readonly #newQueues: NewQueues;
   /** Least recently used first. */
   readonly #lanes = new Map<string, Lane>();
   /** Publications that RabbitMQ returned, having no queue for them; their confirms follow. */
   readonly #returned = new Set<string>();
 
-  constructor(link: AmqpLink, clock: Clock, confirmLimitMs: number) {
+  constructor(link: AmqpLink, clock: Clock, confirmLimitMs: number, newQueues: NewQueues) {
+    this.#newQueues = newQueues;
     this.#link = link;
     this.#clock = clock;
     this.#confirmLimitMs = confirmLimitMs;
@@ -54,6 +57,7 @@ export class ConfirmPublisher {
     const model = await this.#link.waitForModel(CONNECTION_WAIT_MS);
     if (model === undefined) throw unavailable(`RabbitMQ is away (${this.#link.lastError}); try again later`);
     if (this.#link.blockedBy !== undefined) throw unavailable(`RabbitMQ takes no messages: ${this.#link.blockedBy}`);
+    await this.#newQueues.settled(message.queue);
     const lane = this.#laneOf(model, message.queue);
     if (this.#clock.monotonicMs() < lane.closedUntilMs) throw unavailable(`RabbitMQ does not confirm messages to ${message.queue}`);
     const late = (): never => {

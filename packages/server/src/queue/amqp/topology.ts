@@ -2,6 +2,7 @@ import type { Channel, ChannelModel, Options } from "amqplib";
 import type { Clock } from "../../clock.ts";
 import type { Subscription } from "../port.ts";
 import { deadQueueOf } from "../retry.ts";
+import type { NewQueues } from "./new-queues.ts";
 
 const NOT_FOUND = 404;
 const ABSENCE_REMEMBERED_MS = 30_000;
@@ -26,12 +27,14 @@ export function retryQueueOf(queue: string, delayMs: number): string {
 export class Topology {
   readonly #model: ChannelModel;
   readonly #clock: Clock;
+  readonly #newQueues: NewQueues;
   readonly #ensured = new Map<string, Promise<void>>();
   readonly #absentSinceMs = new Map<string, number>();
 
-  constructor(model: ChannelModel, clock: Clock) {
+  constructor(model: ChannelModel, clock: Clock, newQueues: NewQueues) {
     this.#model = model;
     this.#clock = clock;
+    this.#newQueues = newQueues;
   }
 
   async ensureQueue(binding: QueueBinding): Promise<void> {
@@ -97,6 +100,7 @@ export class Topology {
         arguments: { "x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, ...args },
       };
       await onThrowAwayChannel(this.#model, (channel) => channel.assertQueue(name, options));
+      this.#newQueues.noteCreated(name);
     });
     this.#absentSinceMs.delete(name);
   }
