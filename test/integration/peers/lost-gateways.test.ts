@@ -25,8 +25,8 @@ async function startGateways(concurrency: number): Promise<GatewayProcess[]> {
 }
 
 /** A function that the gateway of this name owns. */
-async function uidOwnedBy(gateway: GatewayProcess, owner: string): Promise<string> {
-  for (let i = 0; ; i++) if ((await gateway.order({ kind: "owner", uid: `function-${i}` })) === owner) return `function-${i}`;
+async function uidOwnedBy(gateway: GatewayProcess, owner: string, from = 0): Promise<string> {
+  for (let i = from; ; i++) if ((await gateway.order({ kind: "owner", uid: `function-${i}` })) === owner) return `function-${i}`;
 }
 
 /** Calls that follow each other until `stop`, handed in at these gateways in turn. */
@@ -113,6 +113,8 @@ test("a call that waited at a gateway that stands still runs elsewhere, and neve
   await waitFor("the call to begin", async () => ((await owner.order({ kind: "begun" })) as string[]).length === 1);
   const waiting = first.call(uid, "/who");
   await waitFor("the call to wait", async () => (await owner.order({ kind: "queued", uid })) === 1);
+  // That it waits has been told once something that was said later has come.
+  await first.call(await uidOwnedBy(first, owner.id, 1000), "/who");
   owner.signal("SIGSTOP");
   const moved = await waiting;
   assert.deepEqual([moved.status, moved.code], [201, undefined]);
