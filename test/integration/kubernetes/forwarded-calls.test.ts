@@ -88,6 +88,23 @@ exports.handler = async ({ path }) => {
     }
   });
 
+  async function logOf(gateway: TestServer, name: string): Promise<string[]> {
+    const entries = (await (await send(gateway, "GET", `/functions/${name}/logs`)).json()) as { message: string }[];
+    return entries.map(({ message }) => message);
+  }
+
+  test("what functions print is read behind either gateway", async () => {
+    const [first, second] = gateways;
+    assert.ok(first && second);
+    for (const name of ["talks-1", "talks-2", "talks-3"]) {
+      const talking = `exports.handler = async () => { console.log("said by ${name}"); return "ok"; };`;
+      await deploy(first, name, { code: talking });
+      await untilRunning(first, name);
+      assert.equal((await call(second, name)).status, 200);
+      for (const gateway of gateways) await waitFor("the line", async () => (await logOf(gateway, name)).join() === `said by ${name}`);
+    }
+  });
+
   test("a gateway that ends takes no call with it", async () => {
     const [first, second] = gateways;
     assert.ok(first && second);
@@ -108,5 +125,7 @@ exports.handler = async ({ path }) => {
     const failed = (await Promise.all(outcomes)).filter(({ status }) => status !== 200);
     assert.deepEqual(failed, []);
     assert.ok(outcomes.length > 50);
+    for (const name of ["talks-1", "talks-2", "talks-3"])
+      assert.deepEqual(await logOf(first, name), [`said by ${name}`], "its log is there");
   });
 });

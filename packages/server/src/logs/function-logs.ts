@@ -50,6 +50,10 @@ export interface FunctionLogs {
   follow(uid: string, query: LogQuery, follower: LogFollower): { stop(): void };
   /** Deletes a function's log; what its last replicas still print is thrown away. */
   remove(uid: string): Promise<void>;
+  /** Empties a function's log, whose lines are kept elsewhere from now on; it may be written again. */
+  clear(uid: string): Promise<void>;
+  /** Functions that have a log here. */
+  uids(): Promise<string[]>;
   /** Deletes the logs of functions that are not there any more, as a kill in the middle of a deletion leaves them. */
   prune(uids: ReadonlySet<string>): Promise<void>;
   /** Writes what waits, ends those who follow. */
@@ -104,11 +108,7 @@ class DiskFunctionLogs implements FunctionLogs {
   }
 
   appendLines(uid: string, source: LogSource, body: Buffer, timeMs: number, truncated: boolean): void {
-    const lines = body.toString().split("\n");
-    const time = formatTime(timeMs, this.#clock.nowMs());
-    lines.forEach((message, index) => {
-      this.append(uid, buildEntry(source, time, message, truncated && index === lines.length - 1));
-    });
+    for (const entry of buildEntries(source, body, timeMs, truncated, this.#clock.nowMs())) this.append(uid, entry);
   }
 
   lineSink(uid: string, source: LogSource): LineSink {
@@ -139,12 +139,21 @@ class DiskFunctionLogs implements FunctionLogs {
   async remove(uid: string): Promise<void> {
     this.#removed.add(uid);
     if (this.#removed.size > REMOVED_KEPT) this.#removed.delete(this.#removed.values().next().value!);
+    await this.clear(uid);
+  }
+
+  async clear(uid: string): Promise<void> {
     const log = this.#log(uid);
     this.#byUid.delete(uid);
     this.#waiting.delete(uid);
     log.end();
     await this.#flushing;
     await log.remove();
+  }
+
+  async uids(): Promise<string[]> {
+    const folders = await readdir(this.#folder).catch(() => []);
+    return [...new Set([...folders, ...this.#byUid.keys()])];
   }
 
   async prune(uids: ReadonlySet<string>): Promise<void> {
@@ -207,6 +216,21 @@ class DiskFunctionLogs implements FunctionLogs {
     }
     return failed;
   }
+}
+
+/** The entries of a LOG frame's body: lines parted by `\n`; `truncated` speaks of the last one. */
+export function buildEntries(source: LogSource, body: Buffer, timeMs: number, truncated: boolean, nowMs: number): LogEntry[] {
+  const lines = body.toString().split("\n");
+  const time = formatTime(timeMs, nowMs);
+  return lines.map((message, index) => buildEntry(source, time, message, truncated && index === lines.length - 1));
+}
+
+/** Makes entries of what comes through a pipe. */
+export function createLineSink(source: LogSource, clock: Clock, append: (entry: LogEntry) => void): LineSink {
+  return new LineSplitter((message, truncated) => {
+    const nowMs = clock.nowMs();
+    append(buildEntry(source, formatTime(nowMs, nowMs), message, truncated));
+  });
 }
 
 function buildEntry(source: LogSource, time: string, message: string, truncated: boolean): LogEntry {

@@ -91,6 +91,10 @@ export class Peers implements InboundService {
 
   // Who is there
 
+  get selfId(): string {
+    return this.#options.self.id;
+  }
+
   get view(): View {
     return this.#ownership.view;
   }

@@ -8,6 +8,8 @@ import type { ApiClient } from "../kubernetes/api-client.ts";
 import { Reflector, type ReflectorLog } from "../kubernetes/reflector.ts";
 import type { KubernetesObject, Persisted } from "../kubernetes/resource.ts";
 import type { ProofKeys } from "../kubernetes/signing-keys.ts";
+import type { FunctionLogs } from "../logs/function-logs.ts";
+import { OwnedLogs, type OwnedLogsOptions } from "../logs/owned-logs.ts";
 import { KnownRevisions } from "../peers/known-revisions.ts";
 import { handOn } from "../peers/moved-calls.ts";
 import { createOwnerQuestion, type OwnerQuestion } from "../peers/owner-questions.ts";
@@ -30,6 +32,8 @@ export interface Gateways {
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
   /** Makes a question that goes to whoever owns the function; `answer` is how this gateway answers for its own. */
   askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer>;
+  /** Makes logs of this gateway's own into those of the whole cluster. */
+  shareLogs(parts: LogParts): FunctionLogs;
   /** Another gateway owns the function now: what waits here goes there, and what runs here ends here, or goes on there where it can. */
   retire(entry: FunctionEntry, goesOn: boolean): void;
   /** Dispatchers whose last calls end here, though their function has another owner. */
@@ -46,6 +50,8 @@ export interface Gateways {
   settle(deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
 }
+
+export type LogParts = Omit<OwnedLogsOptions, "gateways">;
 
 export interface GatewaysOptions {
   client: ApiClient;
@@ -79,6 +85,10 @@ class LoneGateway implements Gateways {
 
   askOwner<Answer>(_name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
     return answer;
+  }
+
+  shareLogs({ own }: LogParts): FunctionLogs {
+    return own;
   }
 
   retired(): Iterable<Dispatcher> {
@@ -156,6 +166,10 @@ class PeerGateways implements Gateways {
 
   askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
     return createOwnerQuestion(this.#peers, this.#selfId, name, answer);
+  }
+
+  shareLogs(parts: LogParts): FunctionLogs {
+    return new OwnedLogs({ ...parts, gateways: this.#peers });
   }
 
   retire(entry: FunctionEntry, goesOn: boolean): void {

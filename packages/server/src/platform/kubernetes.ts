@@ -21,7 +21,7 @@ import { WholeAnswers } from "../http/whole-answers.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
 import { LeaderElection } from "../kubernetes/leader-election.ts";
 import { type ProofKeys, SigningKeys } from "../kubernetes/signing-keys.ts";
-import { createFunctionLogs } from "../logs/function-logs.ts";
+import { createFunctionLogs, type FunctionLogs } from "../logs/function-logs.ts";
 import { renderExposition } from "../metrics/exposition.ts";
 import { MetricsRegistry } from "../metrics/registry.ts";
 import { createAbsentQueues } from "../queue/absent.ts";
@@ -78,11 +78,6 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   });
   const queues = await openBroker(config, log);
   const tracer = await createTracer(config, machine, log);
-  const logs = createFunctionLogs({
-    folder: join(config.dataFolder, "logs"),
-    clock,
-    onWriteError: (error, uid) => log.warn({ err: error, uid }, "function log cannot be written"),
-  });
   const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
   const metrics = new MetricsRegistry({ store: new KubernetesMetricsStore(functions), clock, tasks, prices });
   const registry = new FunctionRegistry();
@@ -99,6 +94,13 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     registry,
     onForwardEnded: (entry, call, error) => calls.recordForwarded(entry, call, error),
   });
+  const openLogs = (name: string): FunctionLogs =>
+    createFunctionLogs({
+      folder: join(config.dataFolder, name),
+      clock,
+      onWriteError: (error, uid) => log.warn({ err: error, uid }, "function log cannot be written"),
+    });
+  const logs = gateways.shareLogs({ own: openLogs("logs"), inherited: openLogs("inherited-logs"), clock, tasks });
   const isOwner = (uid: string): boolean => gateways.isOwner(uid);
   const fleet = new Fleet(clock, {
     list: () => [...existingDispatchers([...registry.entries(), ...service.deleting()]), ...gateways.retired()],
