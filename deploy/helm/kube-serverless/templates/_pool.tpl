@@ -36,6 +36,8 @@ spec:
       serviceAccountName: kube-serverless-replica
       automountServiceAccountToken: false
       enableServiceLinks: false
+      # The first process of a namespace ignores a SIGTERM that comes before it listens for one: the pod would stay for its whole grace.
+      shareProcessNamespace: true
       {{- include "ks.pullSecrets" .root | nindent 6 }}
       {{- with $replicas.runtimeClassName }}
       runtimeClassName: {{ . }}
