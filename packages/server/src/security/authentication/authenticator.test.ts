@@ -67,6 +67,25 @@ test("a key of ours does not reach the function even where another one counts, o
   assert.deepEqual(sees({ "x-api-key": `${key}, ${key}` }), ["mistyped", {}]);
 });
 
+test("what proves a caller in one header neither counts in the other nor reaches the function there", async () => {
+  const { sees, key, id } = await open();
+  assert.deepEqual(sees({ authorization: `Bearer ${key}` }), [`key:${id}`, {}]);
+  assert.deepEqual(sees({ "x-api-key": `Bearer ${key}` }), ["unknown", {}]);
+  assert.deepEqual(sees({ "x-api-key": key }), [`key:${id}`, {}]);
+  assert.deepEqual(sees({ authorization: key }), ["unknown", {}]);
+});
+
+test("a key that is sent twice proves nobody, and does not reach the function", async () => {
+  const { sees, key } = await open();
+  for (const each of [key, ADMIN]) {
+    const twice = `Bearer ${each}, Bearer ${each}`;
+    assert.deepEqual(sees({ authorization: twice }), ["unknown", {}]);
+    assert.deepEqual(sees({ authorization: twice, "x-api-key": "theirs" }), ["unknown", { "x-api-key": "theirs" }]);
+    const [, left] = sees({ authorization: twice, "x-api-key": `${each}, ${each}` });
+    assert.deepEqual(left, {});
+  }
+});
+
 test("a caller who was verified is the same object for a minute, and looked at again then", async () => {
   const { ask, key, clock, keys } = await open();
   const headers = { authorization: `Bearer ${key}` };

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import type { AdminKey } from "../keys/admin-key.ts";
 import type { ApiKeys } from "../keys/api-keys.ts";
+import { KEY_PREFIX } from "../keys/key-text.ts";
 import type { TokenIssuers } from "../oidc/token-issuers.ts";
 import type { Principal } from "../principal.ts";
 import { SweptMap } from "../swept-map.ts";
@@ -38,6 +39,17 @@ const STRIP_AUTHORIZATION: readonly CredentialHeader[] = ["authorization"];
 const STRIP_API_KEY: readonly CredentialHeader[] = ["x-api-key"];
 const STRIP_BOTH: readonly CredentialHeader[] = ["authorization", "x-api-key"];
 
+/** More parts of a header are not looked at: a hash each. */
+const MAX_PARTS = 16;
+
+const UNKNOWN = { principal: undefined, reason: "unknown", strip: STRIP_NOTHING } as const;
+const NO_BEARER: Authentication = { ...UNKNOWN, problem: "Authorization must be Bearer with an API key or a token" };
+const UNKNOWN_API_KEY: Authentication = { ...UNKNOWN, problem: "X-API-Key is no API key of this platform" };
+const UNKNOWN_BEARER: Authentication = {
+  ...UNKNOWN,
+  problem: "the bearer token is neither an API key nor a token of an issuer that is known here",
+};
+
 const KEY_PROBLEMS = {
   mistyped: "the API key is mistyped or cut off",
   unknown: "the API key is unknown or was deleted",
@@ -53,7 +65,9 @@ export class Authenticator {
   readonly #keys: ApiKeys;
   readonly #adminKey: AdminKey | undefined;
   readonly #issuers: TokenIssuers | undefined;
-  readonly #verified: SweptMap<Verified>;
+  /** Each header has its own, as what proves a caller in one of them must not count in the other, where it would not be taken out. */
+  readonly #byAuthorization: SweptMap<Verified>;
+  readonly #byApiKey: SweptMap<Verified>;
   /** Tokens that are looked at now, so that a burst of calls with a new one checks it once. */
   readonly #checking = new Map<string, Promise<Authentication>>();
 
@@ -62,15 +76,15 @@ export class Authenticator {
     this.#keys = keys;
     this.#adminKey = adminKey;
     this.#issuers = issuers;
-    this.#verified = new SweptMap({
-      capacity,
-      isOver: (verified, nowMs) => nowMs >= Math.min(verified.endsAtMs, verified.verifiedAtMs + GRACE_MS),
-    });
+    const isOver = (verified: Verified, nowMs: number): boolean => nowMs >= Math.min(verified.endsAtMs, verified.verifiedAtMs + GRACE_MS);
+    this.#byAuthorization = new SweptMap({ capacity, isOver });
+    this.#byApiKey = new SweptMap({ capacity, isOver });
   }
 
   /** A key was changed or deleted: holders of keys are looked at again. Tokens stay known, as their issuer may be away just now. */
   forgetKeys(): void {
-    this.#verified.deleteWhere(({ authentication }) => authentication.principal?.kind === "api-key");
+    for (const verified of [this.#byAuthorization, this.#byApiKey])
+      verified.deleteWhere(({ authentication }) => authentication.principal?.kind === "api-key");
   }
 
   /** hot: lower-case names. Answers at once but for tokens that were not seen for a minute; never rejects. */
@@ -85,40 +99,43 @@ export class Authenticator {
   /** hot */
   #withAuthorization(header: string): Authentication | Promise<Authentication> {
     const nowMs = this.#clock.monotonicMs();
-    const known = this.#verified.get(header);
+    const known = this.#byAuthorization.get(header);
     if (known !== undefined && nowMs < known.freshUntilMs) return known.authentication;
     const text = parseBearer(header);
-    if (text === undefined)
-      return {
-        principal: undefined,
-        reason: "unknown",
-        problem: "Authorization must be Bearer with an API key or a token",
-        strip: STRIP_NOTHING,
-      };
+    if (text === undefined) return { ...NO_BEARER, strip: this.#carriesOurs(header) ? STRIP_AUTHORIZATION : STRIP_NOTHING };
     const check = this.#checkKey(text);
-    if (check !== undefined) return this.#remember(header, check, STRIP_AUTHORIZATION);
-    if (this.#issuers === undefined) return unknownBearer();
+    if (check !== undefined) return this.#remember(this.#byAuthorization, header, check, STRIP_AUTHORIZATION);
+    if (this.#issuers === undefined) return UNKNOWN_BEARER;
     return this.#checkToken(header, text, this.#issuers);
   }
 
   #withApiKey(apiKey: string, authorization: string | undefined): Authentication | Promise<Authentication> {
     const check = this.#knownKey(apiKey) ?? this.#checkKey(apiKey);
-    // Not ours: the function's own, perhaps.
-    if (check === undefined) return authorization === undefined ? unknownApiKey() : this.#withAuthorization(authorization);
-    const bearer = authorization === undefined ? undefined : parseBearer(authorization);
-    const isBearerOurs = bearer !== undefined && this.#isOurs(bearer);
-    if ("strip" in check) return isBearerOurs ? { ...check, strip: STRIP_BOTH } : check;
-    const authentication = this.#remember(apiKey, check, STRIP_API_KEY);
-    return isBearerOurs ? { ...authentication, strip: STRIP_BOTH } : authentication;
+    if (check === undefined) return this.#withForeignApiKey(apiKey, authorization);
+    const authentication = "strip" in check ? check : this.#remember(this.#byApiKey, apiKey, check, STRIP_API_KEY);
+    const isBoth = authorization !== undefined && this.#carriesOurs(authorization);
+    return isBoth ? { ...authentication, strip: STRIP_BOTH } : authentication;
+  }
+
+  /** The function's own, perhaps; or ours sent twice, which counts for nothing and must not reach the function either. */
+  #withForeignApiKey(apiKey: string, authorization: string | undefined): Authentication | Promise<Authentication> {
+    if (this.#carriesOurs(apiKey)) {
+      const isBoth = authorization !== undefined && this.#carriesOurs(authorization);
+      return { ...UNKNOWN_API_KEY, strip: isBoth ? STRIP_BOTH : STRIP_API_KEY };
+    }
+    return authorization === undefined ? UNKNOWN_API_KEY : this.#withAuthorization(authorization);
   }
 
   #knownKey(apiKey: string): Authentication | undefined {
-    const known = this.#verified.get(apiKey);
+    const known = this.#byApiKey.get(apiKey);
     return known !== undefined && this.#clock.monotonicMs() < known.freshUntilMs ? known.authentication : undefined;
   }
 
-  #isOurs(text: string): boolean {
-    return looksLikeKey(text) || this.#adminKey?.check(text) !== undefined;
+  /** Whether a key of ours is anywhere in a header, as where it was sent twice. */
+  #carriesOurs(header: string): boolean {
+    const admin = this.#adminKey;
+    if (header.includes(KEY_PREFIX)) return true;
+    return admin !== undefined && header.split(/[\s,]+/, MAX_PARTS).some((part) => admin.check(part) !== undefined);
   }
 
   /** Undefined for what is no key of ours. */
@@ -141,10 +158,10 @@ export class Authenticator {
 
   async #verifyToken(header: string, token: string, issuers: TokenIssuers): Promise<Authentication> {
     const check = await issuers.check(token);
-    if (check.ok) return this.#remember(header, check, STRIP_AUTHORIZATION);
-    if (check.reason === "foreign") return unknownBearer();
+    if (check.ok) return this.#remember(this.#byAuthorization, header, check, STRIP_AUTHORIZATION);
+    if (check.reason === "foreign") return UNKNOWN_BEARER;
     const nowMs = this.#clock.monotonicMs();
-    const known = this.#verified.get(header);
+    const known = this.#byAuthorization.get(header);
     const isBelieved =
       check.reason === "issuer-away" && known !== undefined && nowMs < Math.min(known.endsAtMs, known.verifiedAtMs + GRACE_MS);
     if (!isBelieved) return { principal: undefined, reason: check.reason, problem: check.problem, strip: STRIP_NOTHING };
@@ -152,29 +169,12 @@ export class Authenticator {
     return known.authentication;
   }
 
-  #remember(credential: string, check: Check, strip: readonly CredentialHeader[]): Authentication {
+  #remember(verified: SweptMap<Verified>, credential: string, check: Check, strip: readonly CredentialHeader[]): Authentication {
     if (!("principal" in check)) return { principal: undefined, ...check, strip };
     const nowMs = this.#clock.monotonicMs();
     const authentication: Authentication = { principal: check.principal, strip };
     const endsAtMs = nowMs + check.validUntilMs - this.#clock.nowMs();
-    this.#verified.set(
-      credential,
-      { authentication, verifiedAtMs: nowMs, freshUntilMs: Math.min(nowMs + FRESH_MS, endsAtMs), endsAtMs },
-      nowMs,
-    );
+    verified.set(credential, { authentication, verifiedAtMs: nowMs, freshUntilMs: Math.min(nowMs + FRESH_MS, endsAtMs), endsAtMs }, nowMs);
     return authentication;
   }
-}
-
-function unknownBearer(): Authentication {
-  return {
-    principal: undefined,
-    reason: "unknown",
-    problem: "the bearer token is neither an API key nor a token of an issuer that is known here",
-    strip: STRIP_NOTHING,
-  };
-}
-
-function unknownApiKey(): Authentication {
-  return { principal: undefined, reason: "unknown", problem: "X-API-Key is no API key of this platform", strip: STRIP_NOTHING };
 }
