@@ -10,6 +10,7 @@ import { ApiKeys } from "../../../packages/server/src/security/keys/api-keys.ts"
 import { MemoryKeyStore } from "../../../packages/server/src/security/keys/memory-key-store.ts";
 import { TokenIssuers } from "../../../packages/server/src/security/oidc/token-issuers.ts";
 import { TaskGroup } from "../../../packages/server/src/task-group.ts";
+import { waitFor } from "../../support/server.ts";
 import { AUDIENCE, makeKey, type OpenIdProvider, startOpenIdProvider } from "./support/openid-provider.ts";
 
 const RULES = [
@@ -269,6 +270,26 @@ test("a server starts without its issuer, and knows it once it is there", async 
   await clock.advance(10_000);
   assert.equal(await who(token), "main:ci-bot");
   await back.stop();
+});
+
+test("an issuer that is back is found out without a caller; after the end nothing is asked", async () => {
+  const keys = [await makeKey("RS256", "k")];
+  const provider = await startOpenIdProvider({ keys });
+  await provider.stop();
+  const { issuers, clock } = openServer(provider.issuer);
+  await issuers.start();
+  assert.deepEqual(issuers.away(), ["main"]);
+  const back = await startOpenIdProvider({ keys, port: provider.port });
+  await clock.advance(30_000);
+  await waitFor("the issuer to be back", () => issuers.away().length === 0);
+  await back.stop();
+  const gone = openServer(provider.issuer);
+  await gone.issuers.start();
+  gone.issuers.stop();
+  const again = await startOpenIdProvider({ keys, port: provider.port });
+  await gone.clock.advance(120_000);
+  assert.deepEqual(again.requests, []);
+  await again.stop();
 });
 
 test("a discovery document of another issuer, or with keys at an unsafe address, is not believed", async () => {

@@ -91,6 +91,7 @@ export class Access {
   }
 
   async stop(): Promise<void> {
+    this.#issuers?.stop();
     await Promise.all([this.keys?.stop(), this.budgets.stop(), this.#audit.stop()]);
   }
 }

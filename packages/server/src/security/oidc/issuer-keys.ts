@@ -1,6 +1,6 @@
 import { isSafeUrl, type OidcIssuer } from "@kube-serverless/contracts";
 import { createLocalJWKSet, type JSONWebKeySet } from "jose";
-import type { Clock } from "../../clock.ts";
+import type { Clock, Timer } from "../../clock.ts";
 import { compileRate } from "../limits/rate.ts";
 import { TokenBucket } from "../limits/token-bucket.ts";
 import { fetchJson } from "./fetch-json.ts";
@@ -20,6 +20,8 @@ export interface IssuerKeysOptions {
 const FRESH_MS = 5 * 60_000;
 /** From then on they are fetched anew beside the calls, so that none waits. */
 const FETCH_AHEAD_MS = 4 * 60_000;
+/** An issuer that is away is asked again without a caller, too, so that `/ready` tells when it is back. */
+const RETRY_MS = 30_000;
 // Anybody can send tokens of unknown keys: so often they may make us ask.
 const FETCHES = compileRate({ requestsPerSecond: 0.1, burst: 3 });
 
@@ -33,6 +35,8 @@ export class IssuerKeys {
   #keys: { set: KeySet; fetchedAtMs: number } | undefined;
   #fetching: Promise<boolean> | undefined;
   #problem: Error | undefined;
+  #retry: Timer | undefined;
+  #isStopped = false;
 
   constructor(options: IssuerKeysOptions) {
     this.#issuer = options.issuer;
@@ -66,6 +70,12 @@ export class IssuerKeys {
     return this.#fetching;
   }
 
+  /** Asks no more by itself. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#retry?.cancel();
+  }
+
   #ageMs(): number {
     return this.#keys === undefined ? Infinity : this.#clock.monotonicMs() - this.#keys.fetchedAtMs;
   }
@@ -85,7 +95,17 @@ export class IssuerKeys {
   #note(problem: Error | undefined): void {
     const isChanged = (problem === undefined) !== (this.#problem === undefined);
     this.#problem = problem;
+    this.#retry?.cancel();
+    if (problem !== undefined) this.#retryLater();
     if (isChanged) this.#onChange(problem);
+  }
+
+  #retryLater(): void {
+    if (this.#isStopped) return;
+    this.#retry = this.#clock.setTimer(RETRY_MS, () => {
+      this.#retryLater();
+      void this.refresh();
+    });
   }
 
   /** OpenID Connect Discovery 1.0, section 4: the document must be of this issuer, or anybody's keys could be slipped in. */

@@ -54,6 +54,10 @@ export class TokenIssuers {
     await Promise.all([...this.#byIssuer.values()].map(({ keys }) => keys.refresh()));
   }
 
+  stop(): void {
+    for (const { keys } of this.#byIssuer.values()) keys.stop();
+  }
+
   /** Names of the issuers that cannot be reached, for `/ready`. */
   away(): string[] {
     return [...this.#byIssuer.values()].filter(({ keys }) => keys.problem !== undefined).map(({ config }) => config.name);
