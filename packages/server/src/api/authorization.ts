@@ -3,7 +3,7 @@ import { type Access, KsError, type Resource, type Verb } from "@kube-serverless
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
-import { ANONYMOUS, type Authentication } from "../security/authentication/authentication.ts";
+import { ANONYMOUS, type Authentication, stripCredentials } from "../security/authentication/authentication.ts";
 
 /** What a route asks of its caller; for a resource of a function, over the one that `:name` names. */
 export interface AccessRule {
@@ -59,6 +59,13 @@ export class RequestAccess {
   /** @throws the same; a queue has no owner: what it holds goes to the functions that take from it. */
   requireQueue(verb: Verb, resource: "queues" | "queues/messages", queue: string, takers: readonly string[]): void {
     this.#enforce(this.#control.decideQueue(this.#authentication, verb, resource, takers), verb, resource, queue);
+  }
+
+  /** Headers of the request that may go on to a function: without what proved the caller. */
+  withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+    const left = { ...headers };
+    stripCredentials(left, this.#authentication);
+    return left;
   }
 
   /** Notes a change for the audit log. */

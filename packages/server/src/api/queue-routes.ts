@@ -31,7 +31,7 @@ export function addQueueRoutes(app: FastifyInstance, { queues, bodies, takersOf 
     const body = await readWholeBody(request.raw, MAX_MESSAGE_BYTES, bodies.hold(reply.raw));
     const messageId = randomUUID();
     const contentType = request.headers["content-type"];
-    const headers = pickMessageHeaders(request.headers);
+    const headers = request.access.withoutCredentials(pickMessageHeaders(request.headers));
     await queues.publish(queue, { messageId, body, headers, ...(contentType === undefined ? {} : { contentType }) });
     failpoint("queue.after-publish");
     void reply.code(202);

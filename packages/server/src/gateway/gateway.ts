@@ -163,11 +163,12 @@ export class Gateway {
   #routeApi(inbound: Inbound, segments: readonly string[]): void {
     const isInvoke = segments.length === 5 && segments[1] === "v1" && segments[2] === "functions" && segments[4] === "invoke";
     if (!isInvoke) return this.#control(inbound);
+    // Before it is known whether the function is there: nobody learns it by a wrong method.
+    if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
     this.#withFunction(inbound, segments[3]!, (entry) => this.#invokeByApi(inbound, entry));
   }
 
   #invokeByApi(inbound: Inbound, entry: FunctionEntry): void {
-    if (inbound.req.method !== "POST") throw new KsError("METHOD_NOT_ALLOWED", { headers: { Allow: "POST" } });
     const receiver = new InvokeReply(inbound.req, inbound.res, this.#options.answers);
     this.#invoke(inbound, {
       entry,

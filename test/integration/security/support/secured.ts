@@ -66,10 +66,12 @@ export class SecuredServer implements AsyncDisposable {
     const body = { name, runtime: "nodejs18", handler: "index.handler", code, ...more };
     const made = await this.send("POST", "/api/v1/functions", { key, body });
     assert.equal(made.status, 201, JSON.stringify(made.body));
-    await waitFor(
-      `${name} to run`,
-      async () => (await this.send("GET", `/api/v1/functions/${name}`, { key })).body.status.state === "running",
-    );
+    const isRunning = async (): Promise<boolean> => {
+      const { state, message } = (await this.send("GET", `/api/v1/functions/${name}`, { key })).body.status;
+      if (state === "failed") throw new Error(`${name} failed: ${message}`);
+      return state === "running";
+    };
+    await waitFor(`${name} to run`, isRunning, 60_000);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
