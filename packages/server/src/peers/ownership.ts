@@ -37,6 +37,14 @@ export class Ownership {
     return this.ownerOf(uid) === this.#selfId;
   }
 
+  /** Who will own the function when this gateway is gone; undefined when nobody else is ready. */
+  successorOf(uid: string): string | undefined {
+    return chooseOwner(
+      hashText(uid),
+      this.#members.filter(({ id }) => id !== this.#selfId),
+    );
+  }
+
   /** Returns what ends the listening. */
   onChanged(listener: OwnershipListener): () => void {
     this.#listeners.add(listener);

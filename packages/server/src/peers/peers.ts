@@ -165,6 +165,11 @@ export class Peers implements InboundService {
     return this.#ownership.isOwner(uid);
   }
 
+  /** Who will own the function when this gateway is gone; undefined when nobody else is ready. */
+  successorOf(uid: string): string | undefined {
+    return this.#ownership.successorOf(uid);
+  }
+
   /** Told when functions may have got another owner. Returns what ends it. */
   onOwnersChanged(listener: (view: View) => void): () => void {
     return this.#ownership.onChanged(listener);
