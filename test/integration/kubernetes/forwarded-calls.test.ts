@@ -125,6 +125,17 @@ exports.handler = async ({ path }) => {
     const failed = (await Promise.all(outcomes)).filter(({ status }) => status !== 200);
     assert.deepEqual(failed, []);
     assert.ok(outcomes.length > 50);
+    const counted = await Promise.all(
+      ["one", "two", "three", "four"].map(async (name) => {
+        const { invocations } = (await (await send(first, "GET", `/functions/${name}/metrics`)).json()) as { invocations: number };
+        return invocations;
+      }),
+    );
+    assert.equal(
+      counted.reduce((sum, count) => sum + count, 0),
+      outcomes.length + 16,
+      "each call is counted once, wherever it ran",
+    );
     for (const name of ["talks-1", "talks-2", "talks-3"])
       assert.deepEqual(await logOf(first, name), [`said by ${name}`], "its log is there");
   });

@@ -10,6 +10,7 @@ import type { KubernetesObject, Persisted } from "../kubernetes/resource.ts";
 import type { ProofKeys } from "../kubernetes/signing-keys.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
 import { OwnedLogs, type OwnedLogsOptions } from "../logs/owned-logs.ts";
+import { SharedCounters, type SharedCountersOptions } from "../metrics/shared-counters.ts";
 import { KnownRevisions } from "../peers/known-revisions.ts";
 import { handOn } from "../peers/moved-calls.ts";
 import { createOwnerQuestion, type OwnerQuestion } from "../peers/owner-questions.ts";
@@ -32,6 +33,8 @@ export interface Gateways {
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
   /** Makes a question that goes to whoever owns the function; `answer` is how this gateway answers for its own. */
   askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer>;
+  /** Makes what this gateway counts into counters of the whole cluster. */
+  shareCounters(parts: CounterParts): SharedCounters;
   /** Makes logs of this gateway's own into those of the whole cluster. */
   shareLogs(parts: LogParts): FunctionLogs;
   /** Another gateway owns the function now: what waits here goes there, and what runs here ends here, or goes on there where it can. */
@@ -51,6 +54,7 @@ export interface Gateways {
   stop(): Promise<void>;
 }
 
+export type CounterParts = Omit<SharedCountersOptions, "gateways">;
 export type LogParts = Omit<OwnedLogsOptions, "gateways">;
 
 export interface GatewaysOptions {
@@ -85,6 +89,17 @@ class LoneGateway implements Gateways {
 
   askOwner<Answer>(_name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
     return answer;
+  }
+
+  shareCounters(parts: CounterParts): SharedCounters {
+    const [selfId = ""] = this.members;
+    const nobody = {
+      successorOf: () => undefined,
+      onOwnersChanged: () => () => undefined,
+      request: async () => null,
+      handle: () => undefined,
+    };
+    return new SharedCounters({ ...parts, gateways: { selfId, ownerOf: () => selfId, ...nobody } });
   }
 
   shareLogs({ own }: LogParts): FunctionLogs {
@@ -166,6 +181,10 @@ class PeerGateways implements Gateways {
 
   askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer> {
     return createOwnerQuestion(this.#peers, this.#selfId, name, answer);
+  }
+
+  shareCounters(parts: CounterParts): SharedCounters {
+    return new SharedCounters({ ...parts, gateways: this.#peers });
   }
 
   shareLogs(parts: LogParts): FunctionLogs {

@@ -30,7 +30,6 @@ import { MemoryBudgetStore } from "../security/budget/memory-budget-store.ts";
 import { MemoryKeyStore } from "../security/keys/memory-key-store.ts";
 import { KubernetesCronStore } from "../store/kubernetes/cron-store.ts";
 import { KubernetesFunctions } from "../store/kubernetes/kubernetes-functions.ts";
-import { KubernetesMetricsStore } from "../store/kubernetes/metrics-store.ts";
 import { resourcesIn } from "../store/kubernetes/objects.ts";
 import type { StoredFunction } from "../store/port.ts";
 import { TaskGroup } from "../task-group.ts";
@@ -79,7 +78,6 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   const queues = await openBroker(config, log);
   const tracer = await createTracer(config, machine, log);
   const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
-  const metrics = new MetricsRegistry({ store: new KubernetesMetricsStore(functions), clock, tasks, prices });
   const registry = new FunctionRegistry();
   const { functionsNamespace, systemNamespace } = config;
   const signing = new SigningKeys({ client, clock, systemNamespace, functionsNamespace, log });
@@ -94,6 +92,14 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     registry,
     onForwardEnded: (entry, call, error) => calls.recordForwarded(entry, call, error),
   });
+  const counters = gateways.shareCounters({
+    tasks,
+    prices,
+    ownOf: (uid) => metrics.peek(uid),
+    writtenOf: (uid) => functions.catalogue.byUid(uid)?.status.counters,
+    write: (uid, row) => functions.noteLive(uid, { counters: row }),
+  });
+  const metrics: MetricsRegistry = new MetricsRegistry({ store: counters, clock, tasks, prices });
   const openLogs = (name: string): FunctionLogs =>
     createFunctionLogs({
       folder: join(config.dataFolder, name),
@@ -145,6 +151,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     cronStore.forget(uid);
     live.forget(uid);
     gateways.forget(uid);
+    counters.remove(uid);
     tasks.run("remove budget", () => access.budgets.remove(uid));
   };
   const parts = { config, clock, store: functions, registry, provider, metrics, logs, recorder, tasks, log, onTriggersChanged, onDeleted };
@@ -190,7 +197,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     onGone: (entry) => service.onGone(entry),
   });
   gateways.onOwnersChanged(() => reconciler.ownersChanged());
-  const readMetrics = gateways.askOwner("metrics", (uid) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)));
+  const readMetrics = gateways.askOwner("metrics", (uid) => counters.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)));
   const readScaling = gateways.askOwner("scaling", (uid) => {
     const entry = registry.byUid(uid);
     if (entry === undefined) throw new KsError("FUNCTION_NOT_FOUND");
@@ -343,6 +350,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       await queues.stop({ deadlineMs: CLOSE_GRACE_MS });
       await control.close();
       await metrics.stop();
+      await counters.handOver();
       await access.stop();
       await functions.stop();
       await tasks.drain();
