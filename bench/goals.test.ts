@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compareWithGoals, findFailedAssertions } from "./goals.ts";
+import { compareWithGoals } from "./goals.ts";
 import type { BenchResults } from "./results.ts";
 import type { ThroughputSample } from "./parts/throughput.ts";
 
 const samples = (...rates: number[]): ThroughputSample[] =>
-  rates.map((callsPerSecond) => ({ callsPerSecond, cpuMicros: {}, latencyMs: { p50: 1, p90: 1, p99: 1, max: 1 } }));
+  rates.map((callsPerSecond) => ({
+    callsPerSecond,
+    cpuMicros: { server: 20, gateway: 30 },
+    latencyMs: { p50: 1, p90: 1, p99: 1, max: 1 },
+  }));
 
 function resultsWith(ours: number[], direct: number[], undici: number[]): BenchResults {
   const scenario = { connections: 32, bodyBytes: 32, foreignLoads: [], discarded: [] };
@@ -25,20 +29,7 @@ test("the median of the paired ratios is held against the goal", () => {
     [
       ["0.70", true],
       ["1.75", true],
+      ["1.50", true],
     ],
   );
-});
-
-test("an assertion fails below 0.7 of the goal, and where nothing was measured", () => {
-  const failed = (ours: number): number => findFailedAssertions(compareWithGoals(resultsWith([ours], [1000], [200]))).length;
-  assert.equal(failed(430), 0);
-  assert.equal(failed(410), 1);
-  assert.equal(findFailedAssertions(compareWithGoals(resultsWith([], [], []))).length, 2);
-});
-
-test("times and sizes are shown, never asserted", () => {
-  const firstCalls = { hits: { nodejs18: [100], python39: [100], go119: [100] }, spawns: [1000], deploys: { nodejs18: [9000] } };
-  const goals = compareWithGoals({ ...resultsWith([700], [1000], [400]), firstCalls } as unknown as BenchResults);
-  assert.equal(goals.filter(({ isMet }) => !isMet).length, 5);
-  assert.deepEqual(findFailedAssertions(goals), []);
 });

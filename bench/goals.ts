@@ -1,4 +1,6 @@
+import type { Part } from "./options.ts";
 import type { BenchResults } from "./results.ts";
+import type { RuntimeName } from "./parts/functions.ts";
 import type { ScenarioResult } from "./parts/throughput.ts";
 import type { VariantName } from "./variants/variant.ts";
 import { pairedRatios, percentile } from "./statistics.ts";
@@ -9,21 +11,17 @@ export interface Goal {
   kind: "at-least" | "at-most";
   limit: number;
   unit: "×" | "ms" | "MiB" | "KiB";
+  part: Part;
+  /** CPU time says as much on a machine that others use, too; what is measured by the clock does not. */
+  isSturdy?: true;
   /** Undefined where the part was not measured. */
   read(results: BenchResults): number | undefined;
 }
 
-export interface GoalResult {
-  what: string;
-  kind: Goal["kind"];
-  limit: number;
-  unit: Goal["unit"];
+export interface GoalResult extends Omit<Goal, "read"> {
   value: number;
   isMet: boolean;
 }
-
-/** A shared machine may take this much of a ratio before a check fails. */
-const ASSERT_MARGIN = 0.7;
 
 const MIB = 2 ** 20;
 
@@ -33,6 +31,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-least",
     limit: 0.6,
     unit: "×",
+    part: "throughput",
     read: (results) => standardRatio(results, "direct"),
   },
   {
@@ -40,20 +39,28 @@ export const GOALS: readonly Goal[] = [
     kind: "at-least",
     limit: 1.5,
     unit: "×",
+    part: "throughput",
     read: (results) => standardRatio(results, "undici"),
   },
   {
-    what: "first call of a new Node.js function from a warm pool against spawning `node`, p50",
-    kind: "at-least",
-    limit: 8,
+    // The gateway is the one process that all calls pass: at 1 / 0.6 of a bare server's time the rate above is still to be had.
+    what: "CPU time of a call in the gateway against all that a bare node:http server takes for it, 32 connections",
+    kind: "at-most",
+    limit: 1.67,
     unit: "×",
-    read: ({ firstCalls }) => firstCalls && median(firstCalls.spawns) / median(firstCalls.hits.nodejs18),
+    part: "throughput",
+    isSturdy: true,
+    read: gatewayCpuRatio,
   },
+  spawnGoal("Node.js", "nodejs18"),
+  spawnGoal("Python", "python39"),
+  spawnGoal("Go", "go119"),
   {
     what: "first call of a new Node.js function, p50",
     kind: "at-most",
     limit: 3,
     unit: "ms",
+    part: "first-calls",
     read: ({ firstCalls }) => firstCalls && median(firstCalls.hits.nodejs18),
   },
   {
@@ -61,6 +68,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 15,
     unit: "ms",
+    part: "first-calls",
     read: ({ firstCalls }) => firstCalls && percentile(firstCalls.hits.nodejs18, 0.99),
   },
   {
@@ -68,6 +76,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 3,
     unit: "ms",
+    part: "first-calls",
     read: ({ firstCalls }) => firstCalls && median(firstCalls.hits.python39),
   },
   {
@@ -75,6 +84,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 6,
     unit: "ms",
+    part: "first-calls",
     read: ({ firstCalls }) => firstCalls && median(firstCalls.hits.go119),
   },
   {
@@ -82,6 +92,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 50,
     unit: "ms",
+    part: "burst",
     read: ({ burst }) => burst && median(burst.bursts.map(({ totalMs }) => totalMs)),
   },
   {
@@ -89,6 +100,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 150,
     unit: "ms",
+    part: "first-calls",
     read: ({ firstCalls }) => firstCalls && median(firstCalls.deploys.nodejs18),
   },
   {
@@ -96,6 +108,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 12,
     unit: "MiB",
+    part: "burst",
     read: ({ burst }) => burst && mean(burst.idleReplicas.map(({ treeBytes }) => treeBytes)) / MIB,
   },
   {
@@ -103,6 +116,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 8,
     unit: "KiB",
+    part: "registered",
     read: ({ registered }) => registered && registered.bytesPerFunction / 1024,
   },
   {
@@ -110,6 +124,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 1000,
     unit: "ms",
+    part: "start",
     read: ({ start }) => start && median(start.samples.empty.map(({ ms }) => ms)),
   },
   {
@@ -117,6 +132,7 @@ export const GOALS: readonly Goal[] = [
     kind: "at-most",
     limit: 1000,
     unit: "ms",
+    part: "throughput",
     read: ({ start }) => start && median(start.samples.full.map(({ ms }) => ms)),
   },
 ];
@@ -128,11 +144,6 @@ export function compareWithGoals(results: BenchResults): GoalResult[] {
     if (value === undefined) return [];
     return [{ ...goal, value, isMet: goal.kind === "at-least" ? value >= goal.limit : value <= goal.limit }];
   });
-}
-
-/** Ratios that are below their goal by more than a noisy machine explains. Times and sizes are not judged, as they differ by machine. */
-export function findFailedAssertions(goals: readonly GoalResult[]): GoalResult[] {
-  return goals.filter(({ kind, limit, value }) => kind === "at-least" && !(value >= limit * ASSERT_MARGIN));
 }
 
 /** Ours by the other's, per round. */
@@ -149,6 +160,25 @@ export function findStandardScenario(scenarios: readonly ScenarioResult[]): Scen
 function standardRatio({ throughput }: BenchResults, other: VariantName): number | undefined {
   const scenario = throughput && findStandardScenario(throughput);
   return scenario && median(callRatios(scenario, other));
+}
+
+function gatewayCpuRatio({ throughput }: BenchResults): number | undefined {
+  const scenario = throughput && findStandardScenario(throughput);
+  if (scenario === undefined) return undefined;
+  const micros = (name: VariantName, part: string): number[] =>
+    scenario.samples[name].map(({ cpuMicros }) => cpuMicros[part] ?? Number.NaN);
+  return median(pairedRatios(micros("ours", "gateway"), micros("direct", "server")));
+}
+
+function spawnGoal(language: string, runtime: RuntimeName): Goal {
+  return {
+    what: `first call of a new ${language} function from a warm pool against spawning \`node\`, p50`,
+    kind: "at-least",
+    limit: 8,
+    unit: "×",
+    part: "first-calls",
+    read: ({ firstCalls }) => firstCalls && median(firstCalls.spawns) / median(firstCalls.hits[runtime]),
+  };
 }
 
 export function mean(values: readonly number[]): number {

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type BenchContext, createBenchFolder } from "./context.ts";
-import { compareWithGoals, findFailedAssertions } from "./goals.ts";
+import { assertGoals, findMissedParts } from "./assertions.ts";
+import { compareWithGoals } from "./goals.ts";
 import { MissingToolError } from "./load/wrk.ts";
 import { describeMachine } from "./machine.ts";
 import { type BenchOptions, HELP, OptionError, parseOptions } from "./options.ts";
@@ -26,6 +27,8 @@ const SCENARIOS: readonly Scenario[] = [
   { connections: 32, bodyBytes: 4096 },
   { connections: 32, bodyBytes: 65_536 },
 ];
+
+const MAX_ATTEMPTS = 3;
 
 /** What the platform restarts with in a second. */
 const FULL_STORE = { functions: 10_000, messages: 100_000 };
@@ -53,9 +56,22 @@ async function main(argv: readonly string[]): Promise<void> {
     allowNoise: options.allowNoise,
   };
   await measure(context, options, results);
+  if (options.assert) await measureAgain(context, options, results);
   progress.end();
   write(results, options.outputFolder);
-  if (options.assert) assertGoals(results);
+  if (options.assert) tellAssertions(results);
+}
+
+/** What missed a bound is measured again: chance misses it once, a slower program each time. */
+async function measureAgain(context: BenchContext, options: BenchOptions, results: BenchResults): Promise<void> {
+  for (let attempt = 2; attempt <= MAX_ATTEMPTS; attempt++) {
+    const parts = findMissedParts(assertGoals(results));
+    if (parts.length === 0) return;
+    context.progress.note(`${parts.join(", ")}: a bound was missed, attempt ${attempt} of ${MAX_ATTEMPTS}`);
+    const folder = join(context.folder, `attempt-${attempt}`);
+    mkdirSync(folder);
+    await measure({ ...context, folder }, { ...options, parts }, results);
+  }
 }
 
 async function measure(context: BenchContext, options: BenchOptions, results: BenchResults): Promise<void> {
@@ -87,12 +103,15 @@ function write(results: BenchResults, folder: string | undefined): void {
   process.stdout.write(`written: ${folder}\n`);
 }
 
-function assertGoals(results: BenchResults): void {
-  const failed = findFailedAssertions(compareWithGoals(results));
-  for (const { what, limit, value } of failed) {
-    process.stderr.write(`failed: ${what} is ${formatFigure(value)}, the goal is ${limit}, and 0.7 of it was asked for\n`);
+/** One line for each ratio; the exit code is 1 where one failed. */
+function tellAssertions(results: BenchResults): void {
+  const assertions = assertGoals(results);
+  for (const { what, verdict, value, kind, bound, limit } of assertions) {
+    const wanted = `${kind === "at-least" ? "at least" : "at most"} ${formatFigure(bound)}`;
+    const why = verdict === "disturbed" ? " (not judged: others used the machine)" : "";
+    process.stdout.write(`${verdict}: ${what}: ${formatFigure(value)}, ${wanted} is asked for, the goal is ${limit}${why}\n`);
   }
-  if (failed.length > 0) process.exitCode = 1;
+  if (assertions.some(({ verdict }) => verdict === "failed")) process.exitCode = 1;
 }
 
 function exitCodeOf(error: unknown): number {
