@@ -90,7 +90,8 @@ function renderThroughput(scenarios: readonly ScenarioResult[]): string {
     "## Calls per second",
     [
       "`POST` with a JSON body; the handler gives it back, JSON parsed and written in its process. Each variant runs in processes of its own on the same",
-      "Node.js; the load is wrk with one thread and keep-alive, as fast as answers come. In each round every variant is measured, in",
+      "Node.js, started as anybody would: ours by `npm start`, which gives V8 a larger young generation, the others without flags",
+      "([what they make of that flag](tried.md)). The load is wrk with one thread and keep-alive, as fast as answers come. In each round every variant is measured, in",
       "changing order. Answers are compared in whole beside the load; one that is wrong, and any error of a connection, ends the run.",
     ].join("\n"),
     `![Calls per second against a bare node:http server](${CHART_FILE})`,

@@ -26,5 +26,5 @@ ENV NODE_ENV=production NODE_COMPILE_CACHE=/app/.compiled
 RUN node --disable-warning=ExperimentalWarning --input-type=module --eval 'await import("/app/packages/server/src/platform/kubernetes.ts")'
 USER 10001:10001
 EXPOSE 8080 8081 9090
-ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "packages/server/src/main.ts"]
+ENTRYPOINT ["node", "--min-semi-space-size=16", "--disable-warning=ExperimentalWarning", "packages/server/src/main.ts"]
 CMD ["--help"]
