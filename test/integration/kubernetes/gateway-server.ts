@@ -39,12 +39,24 @@ export async function startGateway(
 }
 
 const PEER_PORT = 18_081;
+let addresses = 0;
+
+/** One of loopback that no other test has: all gateways of a cluster listen to each other on one port. */
+export function nextAddress(): string {
+  const { pid } = process;
+  return `127.${64 + ((pid >> 16) & 63)}.${(pid >> 8) & 255}.${(((pid & 255) + 37 * addresses++) % 254) + 1}`;
+}
 
 /** The gateway's pod as the others see it: nothing runs it here. */
 async function announcePod(server: TestApiServer, name: string, address: string): Promise<void> {
   const labels = { "app.kubernetes.io/name": "kube-serverless", "app.kubernetes.io/component": "server" };
   const metadata = { name, namespace: SYSTEM_NAMESPACE, labels };
-  await server.apply([{ apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [{ name: "server", image: "none" }] } }]);
+  const securityContext = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+  const spec = {
+    securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: "RuntimeDefault" } },
+    containers: [{ name: "server", image: "none", securityContext }],
+  };
+  await server.apply([{ apiVersion: "v1", kind: "Pod", metadata, spec }]);
   const status = JSON.stringify({ status: { podIP: address, podIPs: [{ ip: address }] } });
   await server.kubectl(["patch", "pod", name, "--namespace", SYSTEM_NAMESPACE, "--subresource=status", "--type=merge", "-p", status]);
 }

@@ -22,6 +22,8 @@ export interface ClusterFunctionServiceOptions {
   onDeleted(uid: string): void;
   /** Whether a call would find what this says, at every gateway that is ready. */
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
+  /** Resolves when the calls within a function that is gone have ended, at every gateway. */
+  untilEnded(uid: string): Promise<void>;
 }
 
 /** The use-cases of the control API where functions are declared: one of two doors, so all is read from where the other writes, too. */
@@ -103,10 +105,17 @@ export class ClusterFunctionService implements FunctionService {
       const declared = await this.#read(name);
       checkIfMatch(declared, ifMatch);
       if (!(await functions.remove(declared))) continue;
-      await this.#deleting.get(name)?.ended;
-      return;
+      return this.#options.untilEnded(declared.uid);
     }
     throw tooManyWriters(name);
+  }
+
+  /** Resolves when the calls within have ended at this gateway. Here it may not be known yet that the function is gone. */
+  async untilEndedHere(uid: string): Promise<void> {
+    const { functions, registry } = this.#options;
+    const known = registry.byUid(uid);
+    if (known !== undefined) await functions.read(known.stored.spec.name);
+    for (const { entry, ended } of this.#deleting.values()) if (entry.stored.uid === uid) await ended;
   }
 
   /** A function is no longer declared: its calls end. */

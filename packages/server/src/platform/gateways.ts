@@ -44,6 +44,8 @@ export interface Gateways {
   /** Names of those that are ready. */
   readonly members: readonly string[];
   forget(uid: string): void;
+  /** Makes a question that all answer, this gateway among them; it ends with the last answer, or without those that are gone. */
+  askAll(name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void>;
   start(): Promise<void>;
   /** The functions are loaded. */
   setReady(): void;
@@ -117,6 +119,11 @@ class LoneGateway implements Gateways {
   onOwnersChanged(): void {}
   retire(): void {}
   forget(): void {}
+
+  askAll(_name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void> {
+    return answer;
+  }
+
   async start(): Promise<void> {}
   setReady(): void {}
   async drain(): Promise<void> {}
@@ -212,6 +219,14 @@ class PeerGateways implements Gateways {
 
   forget(uid: string): void {
     this.#known.forget(uid);
+  }
+
+  askAll(name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void> {
+    this.#peers.handle(name, (params) => answer(String(params)));
+    return async (uid) => {
+      const others = this.#peers.connected.map((id) => this.#peers.request(id, name, uid));
+      await Promise.allSettled([answer(uid), ...others]);
+    };
   }
 
   async start(): Promise<void> {

@@ -172,7 +172,9 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     installHint: (runtime) => provider.installHint(runtime),
     ...described,
     isKnownEverywhere: (uid, generation) => gateways.isKnownEverywhere(uid, generation),
+    untilEnded: (uid) => untilEnded(uid),
   });
+  const untilEnded = gateways.askAll("ended", (uid) => service.untilEndedHere(uid));
   const reconciler = new Reconciler({
     clock,
     tasks,

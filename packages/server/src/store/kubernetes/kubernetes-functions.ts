@@ -100,7 +100,10 @@ export class KubernetesFunctions implements DeclaredFunctions {
   }
 
   async read(name: string): Promise<DeclaredFunction | undefined> {
+    const before = this.catalogue.functions.get(name)?.metadata.uid;
     const object = await this.#find(name);
+    // What was there before the question, and is not now, is gone, though the watch may say so later.
+    if (before !== undefined && object?.metadata.uid !== before) this.catalogue.functions.observeGone(name, before);
     return object === undefined ? undefined : this.catalogue.observe(object);
   }
 
