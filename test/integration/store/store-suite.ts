@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { KsError } from "../../../packages/contracts/src/index.ts";
+import { describeCronStore } from "./cron-suite.ts";
 import type { Store, StoredFunction } from "../../../packages/server/src/store/port.ts";
 
 /** A driver under test: a store, and the same store after its process was started again. */
@@ -130,52 +131,13 @@ export function describeStore(name: string, open: () => Promise<StoreDriver>): v
       assert.equal((await find("aliased"))?.status.state, "deploying");
     });
 
-    test("lets exactly one of many claim a planned time, across restarts", async () => {
-      const run = { triggerId: "race", uid: "cron", plannedAtMs: 60_000 };
-      const claims = await Promise.all(Array.from({ length: 20 }, () => store.claimCronRun(run)));
-      assert.equal(claims.filter(Boolean).length, 1);
-      await restart();
-      assert.equal(await store.claimCronRun(run), false);
-      assert.equal(await store.claimCronRun({ ...run, plannedAtMs: 120_000 }), true);
-    });
-
-    test("shows what a dead process left open, with how far it got", async () => {
-      const base = { triggerId: "open", uid: "open" };
-      for (const plannedAtMs of [1, 2, 3]) await store.claimCronRun({ ...base, plannedAtMs });
-      await store.handOverCronRun("open", 2);
-      await store.handOverCronRun("open", 3);
-      await store.finishCronRun("open", 3, "succeeded");
-      await restart();
-      const open = (await store.openCronRuns()).filter((run) => run.uid === "open");
-      assert.deepEqual(
-        open.map((run) => [run.plannedAtMs, run.state]),
-        [
-          [1, "claimed"],
-          [2, "handed-over"],
-        ],
-      );
-      assert.deepEqual(
-        (await store.listCronRuns("open", 2)).map((run) => [run.plannedAtMs, run.state]),
-        [
-          [3, "succeeded"],
-          [2, "handed-over"],
-        ],
-      );
-      assert.equal((await store.latestCronRuns()).get("open"), 3);
-    });
-
-    test("never gives out a planned time twice, also when its run is long forgotten", async () => {
-      const base = { triggerId: "pruned", uid: "pruned" };
-      for (let plannedAtMs = 1; plannedAtMs <= 250; plannedAtMs++) {
-        assert.equal(await store.claimCronRun({ ...base, plannedAtMs }), true);
-        // The first stays open, as a run of hours does.
-        if (plannedAtMs > 1) await store.finishCronRun("pruned", plannedAtMs, "succeeded");
-      }
-      const kept = await store.listCronRuns("pruned", 1000);
-      assert.ok(kept.length <= 102, `${kept.length} runs kept`);
-      assert.equal(kept.at(-1)?.state, "claimed");
-      for (const plannedAtMs of [1, 2, 100, 149, 150, 250]) assert.equal(await store.claimCronRun({ ...base, plannedAtMs }), false);
-    });
+    describeCronStore(async () => ({
+      store,
+      restart: async () => {
+        await restart();
+        return store;
+      },
+    }));
 
     test("keeps metrics of functions as bytes, also of a view of a larger buffer", async () => {
       await store.putFunction(buildFunction("counted"), "x");
