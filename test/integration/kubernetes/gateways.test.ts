@@ -34,13 +34,28 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     });
   }
 
+  /** Longer than elsewhere: every start of a sandbox counts twice here. */
+  const LIMIT_MS = 30_000;
+
+  function untilRunning(gateway: TestServer, name: string): Promise<unknown> {
+    return waitFor(
+      `${name} to run`,
+      async () => {
+        const state = await stateOf(gateway, name);
+        assert.notEqual(state, "failed");
+        return state === "running";
+      },
+      LIMIT_MS,
+    );
+  }
+
   async function stateOf(gateway: TestServer, name: string): Promise<string> {
     const body = (await (await fetch(`${gateway.api}/functions/${name}`)).json()) as { status?: { state: string } };
     return body.status?.state ?? "absent";
   }
 
   function call(gateway: TestServer, name: string): Promise<Response> {
-    return fetch(`${gateway.url}/fn/${name}`, { signal: AbortSignal.timeout(10_000) });
+    return fetch(`${gateway.url}/fn/${name}`, { signal: AbortSignal.timeout(LIMIT_MS) });
   }
 
   test("what one says runs is answered by both at once, whoever owns it", async () => {
@@ -48,7 +63,7 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     for (const [index, name] of names.entries()) {
       const [here, there] = index % 2 === 0 ? [first, second] : [second, first];
       assert.equal((await create(here, name)).status, 201);
-      await waitFor(`${name} to run`, async () => (await stateOf(here, name)) === "running");
+      await untilRunning(here, name);
       assert.equal(await (await call(there, name)).text(), name);
       assert.equal(await (await call(here, name)).text(), name);
     }
@@ -78,10 +93,14 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     const settled = (): Promise<string[]> =>
       Promise.all(
         made.map((name) =>
-          waitFor(`${name} to settle`, async () => {
-            const state = await stateOf(first, name);
-            return state === "deploying" ? undefined : state;
-          }),
+          waitFor(
+            `${name} to settle`,
+            async () => {
+              const state = await stateOf(first, name);
+              return state === "deploying" ? undefined : state;
+            },
+            LIMIT_MS,
+          ),
         ),
       );
     await waitFor("one of them to run", async () => (await settled()).filter((state) => state === "running").length === 1);
@@ -94,7 +113,7 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
       const slow =
         "exports.handler = async () => { await new Promise((resolve) => setTimeout(resolve, 1500)); return { statusCode: 200, body: 'slow' }; };";
       assert.equal((await create(first, name, { code: slow })).status, 201);
-      await waitFor(`${name} to run`, async () => (await stateOf(first, name)) === "running");
+      await untilRunning(first, name);
       const running = call(second, name);
       const figures = async (gateway: TestServer): Promise<{ inFlight: number; replicas: number }> => {
         const [scaling, metrics] = await Promise.all(
@@ -117,7 +136,7 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     const names = Array.from({ length: 6 }, (_, index) => `left-${index}`);
     for (const name of names) {
       assert.equal((await create(first, name)).status, 201);
-      await waitFor(`${name} to run`, async () => (await stateOf(first, name)) === "running");
+      await untilRunning(first, name);
     }
     await first.kill();
     const answers = (name: string) =>
@@ -127,14 +146,14 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
       );
     await Promise.all(names.map((name) => waitFor(`${name} to answer`, () => answers(name), 30_000)));
     assert.equal((await create(second, "after")).status, 201);
-    await waitFor("the next deploy", async () => (await stateOf(second, "after")) === "running");
+    await untilRunning(second, "after");
     first = await start("gateway-1", firstAddress);
     for (const name of names) assert.equal(await (await call(first, name)).text(), name);
   });
 
   test("a rolling restart under calls fails none", async () => {
     assert.equal((await create(first, "steady")).status, 201);
-    await waitFor("it to run", async () => (await stateOf(first, "steady")) === "running");
+    await untilRunning(first, "steady");
     const over = new AbortController();
     const answers = new Map<number, number>();
     const stream = (async () => {

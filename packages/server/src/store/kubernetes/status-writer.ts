@@ -133,13 +133,21 @@ export class StatusWriter {
       );
       catalogue.observe(answer);
     } catch (error) {
-      const { cause } = error as { cause?: unknown };
-      // Deleted, or deleted and made anew: there is nothing to write to.
-      if (hasStatus(cause, 404) || hasStatus(cause, 409)) return;
+      if (await this.#isGone(stored, error)) return;
       this.#arm(entry, REPLICAS_AFTER_MS);
       throw error;
     }
     entry.written = live;
     entry.writtenAtMs = clock.monotonicMs();
+  }
+
+  /** Deleted, or deleted and made anew: there is nothing to write to. A write of others at the same time is told alike. */
+  async #isGone({ uid, spec }: StoredFunction, error: unknown): Promise<boolean> {
+    const { cause } = error as { cause?: unknown };
+    if (hasStatus(cause, 404)) return true;
+    if (!hasStatus(cause, 409)) return false;
+    const { client, resources } = this.#options;
+    const found = await asking(() => client.find<FunctionObject>(resources.functions, spec.name));
+    return found?.metadata.uid !== uid;
   }
 }

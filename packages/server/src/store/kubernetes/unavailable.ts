@@ -17,6 +17,9 @@ export function toStoreError(error: unknown): unknown {
   if (error.status === 422 || error.status === 400 || error.status === 413) {
     return new KsError("INVALID_REQUEST", { details: [{ path: "", message: `the cluster refuses it: ${error.message}` }], cause: error });
   }
+  if (error.status === 409) {
+    return new KsError("STORE_UNAVAILABLE", { message: "Others changed it at the same time. Try again", retryAfterMs: 100, cause: error });
+  }
   return new KsError("INTERNAL", { message: `The Kubernetes API server answered ${error.status}: ${error.message}`, cause: error });
 }
 
