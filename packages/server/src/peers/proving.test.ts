@@ -187,3 +187,49 @@ test("whatever a proven gateway sends, the other one lives, and a broken rule en
   assert.equal(call.status, 201);
   assert.ok(gateway.peers.view.members.includes("real"));
 });
+
+test("whatever a gateway that was dialled answers, the one that dialled lives and dials anew", async () => {
+  const [own, other] = await freeAddresses(2);
+  const kinds = fc.oneof(fc.constantFrom(...Object.values(PeerFrame)), fc.integer({ min: 1, max: 99 }), fc.integer({ min: 200, max: 599 }));
+  const meta = fc.oneof(
+    fc.constantFrom("", "{}", "[", '{"state":"ready"}', '{"kind":"json"}', '{"code":"TIMEOUT"}', '{"owner":3}'),
+    fc.json({ maxDepth: 2 }),
+  );
+  const frame = fc.record({
+    stream: fc.integer({ min: 0, max: 3 }),
+    kind: kinds,
+    more: fc.boolean(),
+    meta,
+    body: fc.uint8Array({ maxLength: 40 }),
+  });
+  const garbage = fc.sample(fc.array(frame, { minLength: 1, maxLength: 12 }), { seed: 41, numRuns: 30 });
+  const identity: PeerIdentity = { id: "strange", address: other! };
+  const connections = new Set<Socket>();
+  let proven = 0;
+  const server = createServer((socket) => {
+    connections.add(socket);
+    socket.on("error", () => undefined);
+    proveAsListener(new PeerChannel(socket), identity, keysOf(goodKey)).then(
+      () => {
+        for (const each of garbage[proven++ % garbage.length]!) {
+          socket.write(encodeFrame(each.stream, each.kind, each.more, each.meta, Buffer.from(each.body)));
+        }
+        socket.end();
+      },
+      () => undefined,
+    );
+  });
+  server.listen(portOf(other!), hostOf(other!));
+  await once(server, "listening");
+  const gateway = new TestGateway({ id: "real", address: own! }, keysOf(goodKey));
+  gateways.push(gateway);
+  await gateway.start([identity]);
+  const uid = Array.from({ length: 100 }, (_, i) => `f${i}`).find((each) => gateway.peers.ownerOf(each) !== "real") ?? "f0";
+  const calls = Array.from({ length: 5 }, () => gateway.call(uid, "/who").result);
+  await waitUntil(() => proven >= 8, 30_000);
+  for (const socket of connections) socket.destroy();
+  server.close();
+  await waitUntil(() => gateway.peers.view.members.join() === "real");
+  for (const { call, error } of await Promise.all(calls)) assert.ok(call.ended && (call.status !== undefined || error !== undefined));
+  assert.equal((await gateway.call(uid, "/who").result).body.toString(), "real");
+});
