@@ -5,7 +5,7 @@ FROM ${BASE} AS launcher
 ENV CGO_ENABLED=0 GOFLAGS=-mod=mod GOPROXY=off
 WORKDIR /src
 COPY runtimes/go ./
-RUN go build -ldflags='-s -w' -o /launcher ./launcher
+RUN go build -ldflags='-s -w' -o /launcher ./podlauncher
 
 # A Go program needs nothing beside it but authorities and time zones.
 FROM scratch

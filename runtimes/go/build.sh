@@ -18,11 +18,15 @@ blame() { [ "$1" -gt 2 ] && exit "$1"; exit 65; }
 cat > "$work/handler.go" || exit 1
 adapter=
 [ "$form" = http ] && adapter='import _ "kubeserverless/shim/httphandler"'
+# Programs for pods serve every gateway that dials.
+place=
+[ -n "${KS_FOR_POD:-}" ] && place='import _ "kubeserverless/shim/pod"'
 printf '%s\n' \
   '//line kubeserverless_handler.go:1' \
   'package function' \
   'import kubeserverlessStart "kubeserverless/shim/start"' \
   "$adapter" \
+  "$place" \
   "func init() { kubeserverlessStart.Register($handler) }" > "$work/kubeserverless_handler.go" || exit 1
 { cat importcfg.link && echo "packagefile function=$work/function.a"; } > "$work/importcfg.link" || exit 1
 

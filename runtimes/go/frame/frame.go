@@ -23,6 +23,15 @@ const (
 	Pong       = 13
 	Drain      = 14
 	Busy       = 15
+	// In pods alone, from here on.
+	Challenge = 16
+	Proof     = 17
+	Token     = 18
+	Claim     = 19
+	Answer    = 20
+	Taken     = 21
+	Artifact  = 22
+	Build     = 23
 )
 
 const (
@@ -38,6 +47,10 @@ const (
 	Window = 256 << 10
 	// Descriptor is the connection that a replica inherits.
 	Descriptor = 3
+	// PodDescriptor and ListenerDescriptor are what a program inherits in a pod: numbers that nothing else has, as the
+	// launcher's runtime and its accept hold low ones until the very end.
+	PodDescriptor      = 98
+	ListenerDescriptor = 99
 
 	more = 0x8000
 )

@@ -35,7 +35,7 @@ func WaitForSpecialise(descriptor int) (Specialisation, error) {
 		}
 		switch f.Kind {
 		case Specialise:
-			return parseSpecialise(f)
+			return ParseSpecialise(f)
 		case Ping:
 			pong := Frame{Kind: Pong, Meta: []byte(`{"inFlight":0}`), Body: f.Body}
 			if err := writeAll(descriptor, Append(nil, pong)); err != nil {
@@ -71,7 +71,8 @@ func BuildEnvironment(own map[string]string) []string {
 	return list
 }
 
-func parseSpecialise(f Frame) (Specialisation, error) {
+// ParseSpecialise reads SPECIALISE; the source code in it is passed over.
+func ParseSpecialise(f Frame) (Specialisation, error) {
 	s := Specialisation{Meta: f.Meta}
 	if len(f.Body) < 4 {
 		return s, ErrBroken

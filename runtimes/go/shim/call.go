@@ -116,9 +116,9 @@ func (c *call) run() {
 		}
 	}()
 	if !c.meta.parse(c.rawMeta) {
-		fatal(frame.ErrBroken)
-	}
-	if c.isCancelled() {
+		c.connection.replica.broken(c.connection, frame.ErrBroken)
+		c.fail(describeError(frame.ErrBroken))
+	} else if c.isCancelled() {
 		c.fail(describeError(context.Canceled))
 	} else {
 		c.handle()
@@ -127,7 +127,7 @@ func (c *call) run() {
 }
 
 func (c *call) handle() {
-	target := c.connection.target
+	target := c.connection.replica.target
 	if target.serveHTTP != nil {
 		c.began = time.Now()
 		target.serveHTTP(&Exchange{call: c})
@@ -176,6 +176,6 @@ func (c *call) fail(f failure) {
 func (c *call) finish(f frame.Frame) {
 	if !c.ended {
 		c.ended = true
-		c.connection.finish(f)
+		c.connection.replica.finish(c.connection, f)
 	}
 }

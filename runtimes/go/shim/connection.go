@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"os"
 	"strconv"
-	"sync"
 
 	"kubeserverless/frame"
 )
@@ -17,34 +16,32 @@ const (
 	creditBytes = 64 << 10
 )
 
-// connection reads the gateway's frames and keeps the calls that run.
+// connection reads one gateway's frames and keeps its calls. Standalone there is one, in a pod there may be several.
 type connection struct {
-	file   *os.File
-	writer *writer
-	target *target
-
-	lock  sync.Mutex
-	calls map[uint32]*call
-	// Calls whose last frame isn't queued for writing yet.
-	unanswered int
-	draining   bool
+	file    *os.File
+	writer  *writer
+	replica *replica
+	// Guarded by the replica's lock.
+	calls  map[uint32]*call
+	closed bool
 }
 
-func newConnection(file *os.File, target *target) *connection {
-	return &connection{file: file, writer: newWriter(file), target: target, calls: make(map[uint32]*call)}
-}
-
-// serve never returns: the end of the stream ends the process.
+// serve returns when the stream has ended; standalone that ends the process.
 func (c *connection) serve() {
 	buffer := make([]byte, readBufferBytes)
 	filled := 0
 	for {
 		n, err := c.file.Read(buffer[filled:])
 		if n == 0 && err != nil {
-			os.Exit(0)
+			c.replica.lost(c)
+			return
 		}
 		filled += n
-		used, wanted := c.receiveAll(buffer[:filled])
+		used, wanted, err := c.receiveAll(buffer[:filled])
+		if err != nil {
+			c.replica.broken(c, err)
+			return
+		}
 		filled = copy(buffer, buffer[used:filled])
 		if wanted > len(buffer) {
 			buffer = append(make([]byte, 0, wanted), buffer[:filled]...)[:wanted]
@@ -55,33 +52,35 @@ func (c *connection) serve() {
 }
 
 // receiveAll takes the whole frames of buffer, and tells how long the one is that isn't whole yet.
-func (c *connection) receiveAll(buffer []byte) (used, wanted int) {
+func (c *connection) receiveAll(buffer []byte) (used, wanted int, err error) {
 	for {
 		f, size, err := frame.Parse(buffer[used:])
 		if err != nil {
-			fatal(err)
+			return used, 0, err
 		}
 		if size == 0 {
 			break
 		}
-		c.receive(f)
+		if err := c.receive(f); err != nil {
+			return used, 0, err
+		}
 		used += size
 	}
 	if rest := buffer[used:]; len(rest) >= frame.HeaderSize {
 		wanted, _ = frame.Size(rest)
 	}
-	return used, wanted
+	return used, wanted, nil
 }
 
-func (c *connection) receive(f frame.Frame) {
+func (c *connection) receive(f frame.Frame) error {
 	switch f.Kind {
 	case frame.Call:
 		c.receiveCall(f)
 	case frame.Data:
-		c.receiveData(f)
+		return c.receiveData(f)
 	case frame.Credit:
 		if len(f.Body) != 4 {
-			fatal(frame.ErrBroken)
+			return frame.ErrBroken
 		}
 		if call := c.find(f.Stream); call != nil {
 			call.addCredit(int(binary.BigEndian.Uint32(f.Body)))
@@ -91,49 +90,39 @@ func (c *connection) receive(f frame.Frame) {
 			call.cancel()
 		}
 	case frame.Ping:
-		c.lock.Lock()
-		inFlight := len(c.calls)
-		c.lock.Unlock()
-		meta := append(strconv.AppendInt([]byte(`{"inFlight":`), int64(inFlight), 10), '}')
-		c.writer.send(frame.Frame{Kind: frame.Pong, Meta: meta, Body: f.Body})
+		c.writer.send(frame.Frame{Kind: frame.Pong, Meta: c.replica.describeLoad(), Body: f.Body})
 	case frame.Drain:
-		c.lock.Lock()
-		c.draining = true
-		c.lock.Unlock()
-		c.leaveWhenDrained()
-	case frame.Specialise:
-		fatal(frame.ErrBroken)
+		c.replica.drain(c)
+	case frame.Specialise, frame.Token, frame.Claim, frame.Build:
+		return frame.ErrBroken
 	}
+	return nil
 }
 
 func (c *connection) receiveCall(f frame.Frame) {
-	c.lock.Lock()
-	if c.draining || len(c.calls) >= specialised.concurrency {
-		c.lock.Unlock()
+	call := newCall(c, f)
+	if !c.replica.begin(call) {
 		c.writer.send(frame.Frame{Stream: f.Stream, Kind: frame.Busy})
 		return
 	}
-	call := newCall(c, f)
-	c.calls[f.Stream] = call
-	c.unanswered++
-	c.lock.Unlock()
 	if !f.More {
 		go call.run()
 	}
 }
 
 // DATA of a call that isn't there, refused as busy say, is passed over.
-func (c *connection) receiveData(f frame.Frame) {
+func (c *connection) receiveData(f frame.Frame) error {
 	call := c.find(f.Stream)
 	if call == nil {
-		return
+		return nil
 	}
 	if !call.addData(f.Body, f.More) {
-		fatal(frame.ErrBroken)
+		return frame.ErrBroken
 	}
 	if !f.More {
 		go call.run()
 	}
+	return nil
 }
 
 func (c *connection) sendCredit(stream uint32, bytes int) {
@@ -143,29 +132,24 @@ func (c *connection) sendCredit(stream uint32, bytes int) {
 }
 
 func (c *connection) find(stream uint32) *call {
-	c.lock.Lock()
-	defer c.lock.Unlock()
+	c.replica.lock.Lock()
+	defer c.replica.lock.Unlock()
 	return c.calls[stream]
 }
 
-// finish sends the last frame of a call. Its place is free before, as the gateway fills it at once.
-func (c *connection) finish(f frame.Frame) {
-	c.lock.Lock()
-	delete(c.calls, f.Stream)
-	c.lock.Unlock()
-	c.writer.send(f)
-	c.lock.Lock()
-	c.unanswered--
-	c.lock.Unlock()
-	c.leaveWhenDrained()
+// cancelAll tells the calls that nobody waits for them any more.
+func (c *connection) cancelAll() {
+	c.replica.lock.Lock()
+	calls := make([]*call, 0, len(c.calls))
+	for _, call := range c.calls {
+		calls = append(calls, call)
+	}
+	c.replica.lock.Unlock()
+	for _, call := range calls {
+		call.cancel()
+	}
 }
 
-func (c *connection) leaveWhenDrained() {
-	c.lock.Lock()
-	leave := c.draining && c.unanswered == 0
-	c.lock.Unlock()
-	if leave {
-		c.writer.flush()
-		os.Exit(0)
-	}
+func describeLoad(inFlight int) []byte {
+	return append(strconv.AppendInt([]byte(`{"inFlight":`), int64(inFlight), 10), '}')
 }

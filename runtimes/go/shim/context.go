@@ -6,8 +6,6 @@ import (
 	"log"
 	"strings"
 	"time"
-
-	"kubeserverless/frame"
 )
 
 const maxLineBytes = 64 << 10
@@ -94,12 +92,8 @@ func (c *call) print(text string) {
 		var lines string
 		var truncated bool
 		lines, text, truncated = cutLines(text)
-		meta := appendString([]byte(`{"stream":"stdout","requestId":`), c.meta.id)
-		meta = append(meta, fmt.Sprintf(`,"timeMs":%d`, time.Now().UnixMilli())...)
-		if truncated {
-			meta = append(meta, `,"truncated":true`...)
-		}
-		c.connection.writer.sendPatiently(frame.Frame{Stream: c.stream, Kind: frame.Log, Meta: append(meta, '}'), Body: []byte(lines)})
+		echo("stdout", c.meta.id, lines, truncated)
+		c.connection.writer.sendPatiently(logFrame(c.stream, "stdout", c.meta.id, lines, truncated))
 	}
 }
 

@@ -26,6 +26,8 @@ type specialisation struct {
 var (
 	specialised specialisation
 	registered  any
+	// The connection that the program inherits.
+	descriptor = frame.Descriptor
 )
 
 // Specialise finds out which function this process is, and gives it its environment; before anything of the function runs.
@@ -37,7 +39,7 @@ func Specialise() {
 	specialised = parseSpecialisation(meta)
 	specialised.startedAt = startedAt
 	// A program that the function starts must not inherit the connection.
-	syscall.CloseOnExec(frame.Descriptor)
+	syscall.CloseOnExec(descriptor)
 	if _, chosen := os.LookupEnv("GOMEMLIMIT"); !chosen && specialised.memoryMiB > 0 {
 		// Collect harder near the limit instead of being killed at it.
 		debug.SetMemoryLimit(specialised.memoryMiB << 20 / 10 * 9)
@@ -53,24 +55,35 @@ func Register(handler any) {
 func Run() {
 	target, err := newTarget(registered, specialised.handler)
 	if err != nil {
-		frame.SendFailed(frame.Descriptor, "UnsupportedHandler", err.Error())
+		frame.SendFailed(descriptor, "UnsupportedHandler", err.Error())
 		os.Exit(1)
 	}
-	if err := syscall.SetNonblock(frame.Descriptor, true); err != nil {
+	if err := syscall.SetNonblock(descriptor, true); err != nil {
 		fatal(err)
 	}
-	c := newConnection(os.NewFile(frame.Descriptor, "frames"), target)
+	r := newReplica(target)
+	r.inPod = podArgument != ""
+	c := r.attach(os.NewFile(uintptr(descriptor), "frames"))
+	if r.inPod {
+		StartInPod(&InPod{r}, podArgument)
+	}
 	loadMs := float64(time.Since(specialised.startedAt)) / float64(time.Millisecond)
 	c.writer.send(frame.Frame{Kind: frame.Ready, Meta: append(strconv.AppendFloat([]byte(`{"loadMs":`), loadMs, 'f', 3, 64), '}')})
 	c.serve()
+	// In a pod other gateways may come.
+	select {}
 }
 
 // takeArguments reads and hides what the launcher passed on.
 func takeArguments() ([]byte, time.Time) {
-	if len(os.Args) != 3 {
+	if len(os.Args) != 3 && len(os.Args) != 4 {
 		return nil, time.Time{}
 	}
 	meta, startedAt := []byte(os.Args[1]), os.Args[2]
+	if len(os.Args) == 4 {
+		podArgument = os.Args[3]
+		descriptor = frame.PodDescriptor
+	}
 	os.Args = os.Args[:1]
 	nanoseconds, err := strconv.ParseInt(startedAt, 10, 64)
 	if err != nil {

@@ -14,6 +14,8 @@ import type { PodLanguage } from "./pod-languages.ts";
 
 export const NAMESPACE = "kube-serverless";
 const PREFIX = "kube-serverless.io/";
+const COMPONENT = "app.kubernetes.io/component";
+const isBuilder = (labels: Readonly<Record<string, string>> = {}): boolean => labels[COMPONENT] === "builder";
 
 /** A gateway's provider with what it sees of the cluster. */
 export interface TestGateway {
@@ -32,24 +34,31 @@ export class TestPods {
   readonly client: ApiClient;
   readonly kubelet: TestKubelet;
   readonly #language: PodLanguage;
+  readonly #runtime: string;
   readonly #gateways: TestGateway[] = [];
   #lastFunction = 0;
 
-  private constructor(server: TestApiServer, language: PodLanguage) {
+  private constructor(server: TestApiServer, language: PodLanguage, runtime: string) {
     this.server = server;
     this.client = adminClient(server);
     this.#language = language;
-    this.kubelet = new TestKubelet({ client: this.client, namespace: NAMESPACE, commandOf: () => language });
+    this.#runtime = runtime;
+    this.kubelet = new TestKubelet({
+      client: this.client,
+      namespace: NAMESPACE,
+      commandOf: (labels) => (isBuilder(labels) ? language.builder! : language),
+    });
   }
 
-  static async start(language: PodLanguage, poolSize: number): Promise<TestPods> {
-    const pods = new TestPods(await TestApiServer.start({ controllers: true }), language);
+  static async start(language: PodLanguage, poolSize: number, runtime = "nodejs18"): Promise<TestPods> {
+    const pods = new TestPods(await TestApiServer.start({ controllers: true }), language, runtime);
     try {
       await installDefinitions(pods.server);
       await pods.server.createNamespace(NAMESPACE);
       await pods.server.apply([{ apiVersion: "v1", kind: "Node", metadata: { name: "test-node" } }]);
       await pods.kubelet.start();
       await pods.setPool(poolSize, "image:1");
+      if (language.builder !== undefined) await pods.setPool(poolSize, "builder:1", true);
     } catch (error) {
       await pods.stop();
       throw error;
@@ -58,11 +67,12 @@ export class TestPods {
   }
 
   /** As the chart makes it. */
-  async setPool(poolSize: number, image: string): Promise<void> {
+  async setPool(poolSize: number, image: string, builder = false): Promise<void> {
+    const pool = builder ? `${this.#runtime}-builder` : `${this.#runtime}-256-outbound`;
     const labels = {
-      "app.kubernetes.io/component": "replica",
-      [`${PREFIX}pool`]: "nodejs18-256-outbound",
-      [`${PREFIX}runtime`]: "nodejs18",
+      [COMPONENT]: builder ? "builder" : "replica",
+      [`${PREFIX}pool`]: pool,
+      [`${PREFIX}runtime`]: this.#runtime,
       [`${PREFIX}memory`]: "256",
       [`${PREFIX}network`]: "outbound",
     };
@@ -71,15 +81,20 @@ export class TestPods {
       {
         apiVersion: "apps/v1",
         kind: "Deployment",
-        metadata: { name: "pool-nodejs18", namespace: NAMESPACE, labels, annotations: { [`${PREFIX}pool-size`]: String(poolSize) } },
+        metadata: { name: `pool-${pool}`, namespace: NAMESPACE, labels, annotations: { [`${PREFIX}pool-size`]: String(poolSize) } },
         spec: {
           replicas: poolSize,
           strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: "50%" } },
-          selector: { matchLabels: { [`${PREFIX}pool`]: "nodejs18-256-outbound" } },
+          selector: { matchLabels: { [`${PREFIX}pool`]: pool } },
           template: { metadata: { labels }, spec: { terminationGracePeriodSeconds: 30, containers: [container] } },
         },
       },
     ]);
+  }
+
+  /** Pods that compile. */
+  builders(): ReturnType<TestKubelet["pods"]> {
+    return this.kubelet.pods().filter(({ metadata }) => isBuilder(metadata.labels));
   }
 
   async gateway(id: string, options: Partial<KubernetesProviderOptions> = {}): Promise<TestGateway> {
@@ -122,7 +137,7 @@ export class TestPods {
     const { handler } = this.#language;
     const spec: RevisionRef["spec"] = {
       name,
-      runtime: "nodejs18",
+      runtime: this.#runtime,
       handler,
       environment: { WHO: name },
       minReplicas: 0,
@@ -136,7 +151,7 @@ export class TestPods {
     };
     const resource = { apiVersion: `${PREFIX}v1alpha1`, kind: "Function", plural: "functions", namespace: NAMESPACE };
     const code = this.#language.echo;
-    const object: KubernetesObject & { spec: object } = { metadata: { name }, spec: { runtime: "nodejs18", handler, code } };
+    const object: KubernetesObject & { spec: object } = { metadata: { name }, spec: { runtime: this.#runtime, handler, code } };
     const made = await this.client.create(resource, object);
     return { uid: made.metadata.uid, name, revision: 1, spec };
   }

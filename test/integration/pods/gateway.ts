@@ -82,6 +82,7 @@ export function specialise(link: PodLink, language: PodLanguage, code: string, r
       runtimeVersion: "",
       fromPool: true,
       startMs: 0,
+      ...(language.programs === undefined ? {} : { artifact: language.programs.get(code)! }),
     },
   );
   return served;

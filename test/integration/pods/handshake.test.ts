@@ -8,11 +8,12 @@ import { createSigningKey, ProofSigner } from "../../../packages/server/src/prot
 import { podSigner, ShimPod } from "../../support/pods.ts";
 import { waitFor } from "../../support/server.ts";
 import { adopt, call, dial, dialGeneric, revisionOf, specialise, startPod } from "./gateway.ts";
+import { GO_PODS, GO_PRINTS } from "./go-pod.ts";
 import { POD_LANGUAGES } from "./pod-languages.ts";
 
 const stranger = new ProofSigner(await createSigningKey());
 
-for (const language of POD_LANGUAGES) {
+for (const language of [...POD_LANGUAGES, ...GO_PODS]) {
   describe(`${language.name} in a pod`, { skip: language.missing ?? false, concurrency: 2 }, () => {
     test("says who it is, takes tokens of several gateways, and belongs to the first that specialises it", async (t) => {
       const pod = await startPod(t, language);
@@ -214,7 +215,7 @@ for (const language of POD_LANGUAGES) {
       const pod = await startPod(t, language);
       const link = await dialGeneric(t, pod);
       assert.equal(await link.claim(5000), true);
-      const { replica } = specialise(link, language, "this is not code (");
+      const { replica } = specialise(link, language, language.broken);
       await assert.rejects(replica.ready, { code: "FUNCTION_FAILED" });
       assert.equal((await pod.exited).code, 1);
     });
@@ -225,5 +226,28 @@ for (const language of POD_LANGUAGES) {
       assert.deepEqual(await pod.exited, { code: 78, signal: null });
       assert.match(pod.output, /is not empty/);
     });
+  });
+}
+
+for (const language of GO_PODS) {
+  test(`${language.name} in a pod sends on what is printed by other means than the context`, {
+    skip: language.missing ?? false,
+  }, async (t) => {
+    const pod = await startPod(t, language);
+    const link = await dialGeneric(t, pod);
+    assert.equal(await link.claim(5000), true);
+    const { replica, printed } = specialise(link, language, GO_PRINTS);
+    assert.equal((await call(replica, 1)).head?.status, 200);
+    const lines = await waitFor("all lines", () => {
+      const said = printed.flatMap(({ stream, body }) =>
+        body
+          .toString()
+          .split("\n")
+          .map((line) => `${stream}: ${line}`),
+      );
+      return said.length === 3 ? said.sort() : undefined;
+    });
+    assert.match(lines.join("\n"), /^stderr: .* by log\nstderr: by stderr\nstdout: by fmt$/);
+    await waitFor("its own output", () => pod.output.split("\n").filter((line) => line.includes('"function":"hello"')).length === 3);
   });
 }

@@ -11,8 +11,8 @@ const NODE = "test-node";
 export interface KubeletOptions {
   client: ApiClient;
   namespace: string;
-  /** What runs in a pod of this runtime. */
-  commandOf(runtime: string): { command: readonly string[]; environment: Readonly<Record<string, string>> };
+  /** What runs in a pod, by its labels. */
+  commandOf(labels: Readonly<Record<string, string>>): { command: readonly string[]; environment: Readonly<Record<string, string>> };
 }
 
 /** Stands in for scheduler and kubelet: runs each pod's shim as a process on an address of loopback, and writes the pod's status. */
@@ -69,7 +69,7 @@ export class TestKubelet {
       return;
     }
     if (known !== undefined || this.#stopping) return;
-    const shim = new ShimPod({ uid, ...this.#options.commandOf(labels["kube-serverless.io/runtime"] ?? "") });
+    const shim = new ShimPod({ uid, ...this.#options.commandOf(labels) });
     this.running.set(uid, shim);
     await this.#bind(name);
     await shim.listening();

@@ -16,6 +16,12 @@ export interface PodLanguage {
   echo: string;
   /** Answers after as many milliseconds as the body says. */
   slow: string;
+  /** Does not load. */
+  broken: string;
+  /** Compiled, by source code, where the language is. */
+  programs?: ReadonlyMap<string, Buffer>;
+  /** What compiles it in pods. */
+  builder?: { command: readonly string[]; environment: Readonly<Record<string, string>> };
 }
 
 const node = ({ name, missing }: ShimLanguage, program: string): PodLanguage => ({
@@ -26,6 +32,7 @@ const node = ({ name, missing }: ShimLanguage, program: string): PodLanguage => 
   handler: "index.handler",
   module: "commonjs",
   echo: "module.exports.handler = async (event, context) => { console.log('printed', context.requestId); return { a: event.body, who: process.env.WHO }; };",
+  broken: "this is not code (",
   slow: "module.exports.handler = (event) => new Promise((resolve) => setTimeout(() => resolve('slept'), event.body));",
 });
 
@@ -37,6 +44,7 @@ const python = ({ name, missing, program }: (typeof PYTHONS)[number]): PodLangua
   handler: "handler.handler",
   module: undefined,
   echo: "import os\ndef handler(event, context):\n  print('printed', context.request_id)\n  return {'a': event['body'], 'who': os.environ.get('WHO')}\n",
+  broken: "this is not code (",
   slow: "import time\ndef handler(event, context):\n  time.sleep(event['body'] / 1000)\n  return 'slept'\n",
 });
 

@@ -31,8 +31,12 @@ describe("replicas as pods", { skip: apiServerMissing() ?? false }, () => {
     gateway.owned.add(revision.uid);
     return gateway.provider.startReplica(revision, () => code, "serve") as FrameReplica;
   };
+  // One that was started for a function has its uid from the beginning, and its revision when it is claimed.
   const podOf = (replica: FrameReplica): ReturnType<TestPods["kubelet"]["pods"]>[number] | undefined =>
-    cluster.kubelet.pods().find(({ metadata }) => metadata.labels?.["kube-serverless.io/function-uid"] === replica.revision.uid);
+    cluster.kubelet.pods().find(({ metadata: { labels = {} } }) => {
+      const isOfFunction = labels["kube-serverless.io/function-uid"] === replica.revision.uid;
+      return isOfFunction && labels["kube-serverless.io/revision"] === String(replica.revision.revision);
+    });
   const claimed = (replica: FrameReplica): Promise<NonNullable<ReturnType<typeof podOf>>> =>
     waitFor("the claim to be written", () => podOf(replica), LIMIT_MS);
   const deleted = (uid: string): Promise<true> =>

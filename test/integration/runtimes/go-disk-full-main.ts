@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import type { KsError } from "@kube-serverless/contracts";
 import { systemClock } from "../../../packages/server/src/clock.ts";
-import { GoArtifacts } from "../../../packages/server/src/instances/local/go/go-artifacts.ts";
+import { GoArtifacts } from "../../../packages/server/src/instances/go/go-artifacts.ts";
 
 const folder = process.argv[2]!;
 const artifacts = new GoArtifacts({ folder, maxBytes: 1024 * 1024 * 1024, clock: systemClock });

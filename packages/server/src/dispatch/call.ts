@@ -13,6 +13,8 @@ export interface CallTimes {
   cold: boolean;
   startMs: number;
   loadMs: number;
+  /** 0 unless its program had to be compiled. */
+  compileMs: number;
   revision: number;
 }
 
@@ -86,7 +88,7 @@ export class Call implements CallSink {
     this.body = body;
     this.bodyBytes = bodyBytes;
     this.receiver = receiver;
-    this.times = { arrivedAtMs, sentAtMs: 0, cold: false, startMs: 0, loadMs: 0, revision: 0 };
+    this.times = { arrivedAtMs, sentAtMs: 0, cold: false, startMs: 0, loadMs: 0, compileMs: 0, revision: 0 };
   }
 
   /** A replica was given it, so that its handler may have begun. */

@@ -73,6 +73,7 @@ export class Dispatcher implements CallEntrance, Demand {
     call.times.cold = true;
     call.times.startMs = ready.startMs;
     call.times.loadMs = ready.loadMs;
+    call.times.compileMs = ready.compileMs ?? 0;
   }
 
   callEnded(call: Call, error: KsError | undefined): void {

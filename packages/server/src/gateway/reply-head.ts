@@ -93,7 +93,8 @@ function serverTiming(call: Call): string {
   const handler = `queue;dur=${queueMs.toFixed(2)}, handler;dur=${call.durationMs.toFixed(2)}`;
   if (!times.cold) return handler;
   const pool = times.startMs === 0 ? "" : ';desc="no waiting replica"';
-  return `${handler}, start;dur=${times.startMs.toFixed(2)}${pool}, load;dur=${times.loadMs.toFixed(2)}`;
+  const compiled = times.compileMs === 0 ? "" : `, compile;dur=${times.compileMs.toFixed(2)};desc="compiled"`;
+  return `${handler}, start;dur=${times.startMs.toFixed(2)}${pool}, load;dur=${times.loadMs.toFixed(2)}${compiled}`;
 }
 
 /** 204, 205 and 304 have no body (RFC 9110, 15). */

@@ -112,6 +112,7 @@ export class FrameReplica implements Replica {
         startMs: specialisation.startMs,
         loadMs: this.#clock.monotonicMs() - specialisedAtMs,
         runtimeVersion: specialisation.runtimeVersion,
+        ...(specialisation.compileMs === undefined ? {} : { compileMs: specialisation.compileMs }),
       };
       this.#readiness.resolve(this.#readyInfo);
     };

@@ -76,6 +76,8 @@ export interface ReadyInfo {
   startMs: number;
   /** SPECIALISE until READY. */
   loadMs: number;
+  /** Before that: a program that had to be made, where one was. */
+  compileMs?: number;
   runtimeVersion: string;
 }
 

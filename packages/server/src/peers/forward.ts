@@ -114,11 +114,12 @@ export class Forward implements PeerSink, CallHandle {
     this.call.onError(sayOwnerLost(peer));
   }
 
-  #note({ cold, startMs, loadMs, revision, queueMs }: RemoteTimes): void {
+  #note({ cold, startMs, loadMs, compileMs, revision, queueMs }: RemoteTimes): void {
     const { times } = this.call;
     times.cold = cold;
     times.startMs = startMs;
     times.loadMs = loadMs;
+    times.compileMs = compileMs;
     times.revision = revision;
     times.sentAtMs = times.arrivedAtMs + queueMs;
   }

@@ -2,7 +2,7 @@ import { type ErrorCode, KsError, type KsErrorOptions } from "@kube-serverless/c
 import type { CallTimes } from "../dispatch/call.ts";
 
 /** How the owner spent a call's time. */
-export type RemoteTimes = Pick<CallTimes, "cold" | "startMs" | "loadMs" | "revision"> & { queueMs: number };
+export type RemoteTimes = Pick<CallTimes, "cold" | "startMs" | "loadMs" | "compileMs" | "revision"> & { queueMs: number };
 
 /** An error that another gateway answered, with what became of the call there. */
 export class RemoteFailure extends KsError {

@@ -134,8 +134,8 @@ export class PassedHead implements CallHead {
 }
 
 export function timesOf(times: CallTimes): RemoteTimes {
-  const { cold, startMs, loadMs, revision, sentAtMs, arrivedAtMs } = times;
-  return { cold, startMs, loadMs, revision, queueMs: sentAtMs === 0 ? 0 : sentAtMs - arrivedAtMs };
+  const { cold, startMs, loadMs, compileMs, revision, sentAtMs, arrivedAtMs } = times;
+  return { cold, startMs, loadMs, compileMs, revision, queueMs: sentAtMs === 0 ? 0 : sentAtMs - arrivedAtMs };
 }
 
 export interface RemoteHead extends ResponseHead {
@@ -159,12 +159,19 @@ export function parseRemoteHead(status: number, meta: Buffer): RemoteHead {
 }
 
 function readTimes(value: unknown): RemoteTimes {
-  const [cold, startMs, loadMs, revision, queueMs] = Array.isArray(value) ? (value as unknown[]) : [];
-  return { cold: cold === 1, startMs: figure(startMs), loadMs: figure(loadMs), revision: figure(revision), queueMs: figure(queueMs) };
+  const [cold, startMs, loadMs, revision, queueMs, compileMs] = Array.isArray(value) ? (value as unknown[]) : [];
+  return {
+    cold: cold === 1,
+    startMs: figure(startMs),
+    loadMs: figure(loadMs),
+    compileMs: figure(compileMs),
+    revision: figure(revision),
+    queueMs: figure(queueMs),
+  };
 }
 
-function listTimes({ cold, startMs, loadMs, revision, queueMs }: RemoteTimes): number[] {
-  return [cold ? 1 : 0, startMs, loadMs, revision, queueMs];
+function listTimes({ cold, startMs, loadMs, compileMs, revision, queueMs }: RemoteTimes): number[] {
+  return [cold ? 1 : 0, startMs, loadMs, revision, queueMs, compileMs];
 }
 
 /** An error as it crosses; stack and cause stay with whoever logs them. Details that do not fit are left out. */

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
-import { GoArtifacts } from "../instances/local/go/go-artifacts.ts";
-import { GoBuilder } from "../instances/local/go/go-builder.ts";
+import { GoArtifacts } from "../instances/go/go-artifacts.ts";
+import { GoBuilder } from "../instances/go/go-builder.ts";
 import { GoRuntime } from "../instances/local/go/go-runtime.ts";
 import type { GoToolchain } from "../instances/local/go/go-toolchain.ts";
 import { GoToolkits } from "../instances/local/go/go-toolkits.ts";

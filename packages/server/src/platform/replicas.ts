@@ -1,6 +1,9 @@
+import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
+import { GoArtifacts } from "../instances/go/go-artifacts.ts";
+import { PodGoPrograms } from "../instances/kubernetes/go-programs.ts";
 import { createPodApi } from "../instances/kubernetes/pod-api.ts";
 import { PodWatch } from "../instances/kubernetes/pod-watch.ts";
 import { KubernetesProvider } from "../instances/kubernetes/provider.ts";
@@ -48,6 +51,12 @@ export async function createReplicas(parts: ReplicaParts): Promise<Replicas> {
 function createPodReplicas({ config, clock, log, client, gatewayId, keys, isOwner, output }: ReplicaParts): Replicas {
   const namespace = config.functionsNamespace;
   const graceMs = config.shutdownTimeoutMs;
+  // Of this gateway alone: what is not there is compiled again.
+  const artifacts = new GoArtifacts({
+    folder: join(config.dataFolder, "go", "artifacts"),
+    maxBytes: config.goCacheMiB * 1024 * 1024,
+    clock,
+  });
   const provider = new KubernetesProvider({
     clock,
     gatewayId,
@@ -58,6 +67,7 @@ function createPodReplicas({ config, clock, log, client, gatewayId, keys, isOwne
     onPrinted: (replica, lines) => output.lines(replica, lines),
     onEnded: (replica) => output.ended(replica),
     onError: (error, what, fields) => log.warn({ err: error, ...fields }, what),
+    createGo: ({ claims, builderOf, discard }) => new PodGoPrograms({ clock, artifacts, claims, builderOf, discard }),
   });
   const watch = new PodWatch({ client, namespace, clock, log, provider });
   return {

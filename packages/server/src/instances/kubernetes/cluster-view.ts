@@ -27,9 +27,9 @@ export class ClusterView {
     return ofRuntime.find((each) => podClassKey(each.podClass) === key) ?? ofRuntime[0];
   }
 
-  /** The class of pods that compile for this runtime. */
-  builderOf(runtime: string): PodClass | undefined {
-    return this.deployments.find(({ podClass }) => podClass.runtime === runtime && podClass.isBuilder)?.podClass;
+  /** The pool of pods that compile for this runtime. */
+  builderOf(runtime: string): PoolDeployment | undefined {
+    return this.deployments.find(({ podClass }) => podClass.runtime === runtime && podClass.isBuilder);
   }
 
   /** Why a pod of this class does not run, in the cluster's words. */

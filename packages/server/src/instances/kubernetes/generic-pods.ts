@@ -113,6 +113,15 @@ export class GenericPods {
     return best === undefined ? undefined : this.#takeOut(best);
   }
 
+  /** Any pod that waits, which is not taken. */
+  peek(podClass: PodClass): GenericPod | undefined {
+    const key = podClassKey(podClass);
+    for (const member of this.#members.values()) {
+      if (this.#isReady(member) && podClassKey(member.pod.podClass) === key) return { pod: member.pod, link: member.link! };
+    }
+    return undefined;
+  }
+
   /** The next that comes, in turn; undefined when the time is over. */
   wait(podClass: PodClass, timeoutMs: number): Promise<GenericPod | undefined> {
     return new Promise((resolve) => {

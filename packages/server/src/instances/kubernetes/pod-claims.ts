@@ -57,6 +57,11 @@ export class PodClaims {
     return this.#generic.take(podClass);
   }
 
+  /** Any that waits, to look at. */
+  peek(podClass: PodClass): GenericPod | undefined {
+    return this.#generic.peek(podClass);
+  }
+
   /** Claims `first`, or another that waits. */
   async claimWaiting(first: GenericPod | undefined, podClass: PodClass): Promise<GenericPod | undefined> {
     for (let found = first; found !== undefined; found = this.#generic.take(podClass)) {

@@ -54,15 +54,25 @@ export interface KubernetesProviderOptions {
   /** Nothing more comes of this replica. */
   onEnded(replica: Replica): void;
   onError(error: unknown, what: string, fields: Readonly<Record<string, unknown>>): void;
-  go?: GoPrograms;
+  /** Given builders of the provider's own pods. */
+  createGo?(builders: GoBuilders): GoPrograms;
+}
+
+/** Pods that compile. */
+export interface GoBuilders {
+  claims: PodClaims;
+  /** Those of a runtime. @throws KsError `FUNCTION_FAILED` */
+  builderOf(runtime: string): { podClass: PodClass; image: string };
+  /** A builder is used once. */
+  discard(pod: PodView): void;
 }
 
 /** Replicas as pods: waiting ones are claimed, which takes no API call; others are started. */
 export class KubernetesProvider implements ReplicaProvider {
   /** For the leader. */
   readonly scaler: PoolScaler;
-  /** For Go's builders. */
-  readonly claims: PodClaims;
+
+  readonly #claims: PodClaims;
   readonly #options: KubernetesProviderOptions;
   readonly #clock: Clock;
   readonly #view = new ClusterView();
@@ -72,6 +82,7 @@ export class KubernetesProvider implements ReplicaProvider {
   readonly #writes: PodWrites;
   readonly #checks = new CheckCache();
   readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
+  #go: GoPrograms | undefined;
   #nextId = 1;
   #stopping = false;
 
@@ -85,16 +96,16 @@ export class KubernetesProvider implements ReplicaProvider {
     this.#generic = new GenericPods({
       clock,
       dial: (address) => this.#dial(address),
-      isOwn: (podUid) => this.claims.isDirect(podUid),
+      isOwn: (podUid) => this.#claims.isDirect(podUid),
       preference: (podUid) => hash(`${gatewayId}/${podUid}`),
       onDialFailed: (error, pod) => onError(error, "a waiting pod cannot be dialled", { pod: pod.metadata.name }),
       onOrphan: (pod) => this.#deleteUnchanged(pod),
     });
-    this.claims = new PodClaims({ clock, api, view, generic: this.#generic, onError });
+    this.#claims = new PodClaims({ clock, api, view, generic: this.#generic, onError });
     this.#upkeep = new PodUpkeep({
       clock,
       view,
-      claims: this.claims,
+      claims: this.#claims,
       serving: this.#serving,
       graceMs,
       isOwner: (uid) => options.isOwner(uid),
@@ -123,7 +134,7 @@ export class KubernetesProvider implements ReplicaProvider {
     this.#view.pods.set(uid, pod);
     if (before?.pool !== undefined && pod.pool === undefined) this.scaler.noteClaim(pod.podClass);
     if (this.#serving.has(uid)) return this.#serving.update(pod);
-    const isWaiting = pod.pool !== undefined || this.claims.isDirect(uid);
+    const isWaiting = pod.pool !== undefined || this.#claims.isDirect(uid);
     if (!isWaiting || pod.isLeaving) return this.#generic.remove(uid);
     // An earlier function's /tmp may be there, though its process is not.
     if (pod.restarts > 0) this.discard(pod);
@@ -133,7 +144,7 @@ export class KubernetesProvider implements ReplicaProvider {
   podGone(pod: PodView): void {
     const { uid } = pod.metadata;
     this.#view.pods.delete(uid);
-    this.claims.forget(uid);
+    this.#claims.forget(uid);
     this.#generic.remove(uid);
     this.#serving.gone(uid);
   }
@@ -157,7 +168,7 @@ export class KubernetesProvider implements ReplicaProvider {
     const checked = purpose === "check" && typeof source === "string" ? this.#findChecked(revision, source, image) : undefined;
     if (checked !== undefined) return checked;
     // Go is compiled first, so that no waiting pod is held meanwhile.
-    const first = languageOf(revision.spec.runtime) === "go" ? undefined : this.claims.take(podClass);
+    const first = languageOf(revision.spec.runtime) === "go" ? undefined : this.#claims.take(podClass);
     const replica = this.#createReplica(revision, first?.pod.metadata.name);
     this.#start(replica, first, source).catch((error: unknown) => startFailed(replica, error));
     if (purpose === "check") this.#rememberCheck(replica, source, image);
@@ -179,16 +190,15 @@ export class KubernetesProvider implements ReplicaProvider {
 
   /** Deletes a pod that is used up. */
   discard({ metadata: { name, uid } }: PodView): void {
-    this.claims.forget(uid);
+    this.#claims.forget(uid);
     this.#generic.remove(uid);
     this.#writes.delete({ name, uid }, KILL_GRACE_SECONDS);
   }
 
-  /** The class of pods that compile for the runtime. @throws KsError `FUNCTION_FAILED` */
-  builderOf(runtime: string): PodClass {
-    const podClass = this.#view.builderOf(runtime);
-    if (podClass === undefined) throw sayNoRuntime(runtime);
-    return podClass;
+  #builderOf(runtime: string): { podClass: PodClass; image: string } {
+    const builder = this.#view.builderOf(runtime);
+    if (builder === undefined) throw sayNoRuntime(runtime);
+    return builder;
   }
 
   runtimes(): readonly RuntimeInfo[] {
@@ -248,9 +258,9 @@ export class KubernetesProvider implements ReplicaProvider {
     const built = languageOf(revision.spec.runtime) === "go" ? await this.#build(revision, await reading) : undefined;
     const podClass = classOf(revision);
     const claimsAtMs = this.#clock.monotonicMs();
-    const waiting = await this.claims.claimWaiting(first ?? this.claims.take(podClass), podClass);
+    const waiting = await this.#claims.claimWaiting(first ?? this.#claims.take(podClass), podClass);
     const isWanted = (): boolean => !replica.ending && !replica.ended;
-    const claimed = waiting ?? (await this.claims.claimStarted(revision, podClass, isWanted));
+    const claimed = waiting ?? (await this.#claims.claimStarted(revision, podClass, isWanted));
     try {
       const code = await reading;
       if (!isWanted()) throw new KsError("DRAINING");
@@ -265,8 +275,13 @@ export class KubernetesProvider implements ReplicaProvider {
   }
 
   async #build(revision: RevisionRef, code: string): Promise<GoProgram> {
-    if (this.#options.go === undefined) throw sayNoRuntime(revision.spec.runtime);
-    return this.#options.go.build(revision, code);
+    this.#go ??= this.#options.createGo?.({
+      claims: this.#claims,
+      builderOf: (runtime) => this.#builderOf(runtime),
+      discard: (pod) => this.discard(pod),
+    });
+    if (this.#go === undefined) throw sayNoRuntime(revision.spec.runtime);
+    return this.#go.build(revision, code);
   }
 
   #specialise(
@@ -280,7 +295,7 @@ export class KubernetesProvider implements ReplicaProvider {
     const { name, uid } = pod.metadata;
     this.#claimLater(replica, { name, uid });
     const transport = this.#serving.connect(replica, pod, link);
-    this.claims.forget(uid);
+    this.#claims.forget(uid);
     this.#generic.remove(uid);
     replica.specialise(transport, {
       code: Buffer.from(built === undefined ? code : ""),

@@ -8,7 +8,7 @@ import type { GoProgram, GoSupport } from "../provider.ts";
 import type { CatalogueEntry } from "../runtimes/catalogue.ts";
 import { BASE_ENVIRONMENT, type StartPlan } from "../runtimes/language.ts";
 import type { Sandbox } from "../sandbox/port.ts";
-import type { GoBuilder, GoBuildRequest } from "./go-builder.ts";
+import type { GoBuilder, GoBuildRequest } from "../../go/go-builder.ts";
 import type { GoToolkits } from "./go-toolkits.ts";
 
 export interface GoRuntimeOptions {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { createFolder, readFolderFacts } from "./durable-folder.ts";
+import { createFolder, readFolderFacts } from "../../go/durable-folder.ts";
 import { buildGoEnvironment, type GoToolchain } from "./go-toolchain.ts";
 import { runTied } from "./run-tied.ts";
 

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { copyFile, link, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { createFolder, readFolderFacts } from "./durable-folder.ts";
+import { createFolder, readFolderFacts } from "../../go/durable-folder.ts";
+import type { GoToolkit } from "../../go/toolkit.ts";
 import type { StandardLibrary } from "./go-standard-library.ts";
 
 const run = promisify(execFile);
@@ -16,23 +17,8 @@ interface Facts {
   oldGodebug: string;
 }
 
-/**
- * All that compiling a function takes, in one read-only folder: compiler, linker, the standard library and the shim as
- * archives, the build script; and the launcher.
- */
-export interface GoToolkit {
-  folder: string;
-  launcher: string;
-  /** What functions may import. */
-  packages: ReadonlySet<string>;
-  /** Those of them that bring net/http along. */
-  httpPackages: ReadonlySet<string>;
-  /** Keeps the behaviour of Go 1.19 under a newer one; empty where it is the same. */
-  oldGodebug: string;
-}
-
 /** In the order that they need each other. */
-const SHIM_PACKAGES = ["frame", "shim", "shim/httphandler", "shim/start"];
+const SHIM_PACKAGES = ["frame", "proof", "pod", "shim", "shim/httphandler", "shim/pod", "shim/start"];
 
 /** The hash of all files that a toolkit is made of beside the standard library. */
 export async function hashShim(sourceFolder: string): Promise<string> {
@@ -82,7 +68,10 @@ async function fill(standard: StandardLibrary, sourceFolder: string, work: strin
   await copyFile(join(sourceFolder, "build.sh"), join(work, "build.sh"));
   await copyFile(join(sourceFolder, "template", "main.go"), join(work, "main.go"));
   const httpPackages = standard.packages.filter(({ isPublic, needsHttp }) => isPublic && needsHttp).map(({ path }) => path);
-  return { packages: [...publicPaths], httpPackages, oldGodebug: standard.oldGodebug };
+  const facts = { packages: [...publicPaths], httpPackages, oldGodebug: standard.oldGodebug };
+  // For a builder in a pod, which tells it to the server.
+  await writeFile(join(work, "toolkit.json"), JSON.stringify(facts));
+  return facts;
 }
 
 function writeImports(work: string, name: string, lines: readonly string[]): Promise<void> {

@@ -3,7 +3,8 @@ import { readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../clock.ts";
 import { prepareStandardLibrary, standardLibraryKey } from "./go-standard-library.ts";
-import { type GoToolkit, hashShim, prepareToolkit } from "./go-toolkit.ts";
+import type { GoToolkit } from "../../go/toolkit.ts";
+import { hashShim, prepareToolkit } from "./go-toolkit.ts";
 import type { GoToolchain } from "./go-toolchain.ts";
 
 export interface GoToolkitsOptions {

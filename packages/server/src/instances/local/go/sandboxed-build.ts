@@ -1,6 +1,7 @@
 import type { Clock } from "../../../clock.ts";
 import type { Sandbox } from "../sandbox/port.ts";
-import { BuildOutput, type BuildResult, type BuildSpec, type RunBuild } from "./run-build.ts";
+import type { BuildResult, BuildSpec, RunBuild } from "../../go/build-run.ts";
+import { BuildOutput } from "./run-build.ts";
 
 /** Runs builds in sandboxes without a network: what they write is what they print. */
 export function createSandboxedBuild(sandbox: Pick<Sandbox, "spawn">, clock: Clock): RunBuild {

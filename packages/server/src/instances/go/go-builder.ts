@@ -1,15 +1,14 @@
 import { createHash, randomUUID } from "node:crypto";
 import { KsError } from "@kube-serverless/contracts";
+import type { BuildResult, RunBuild } from "./build-run.ts";
 import type { GoArtifacts } from "./go-artifacts.ts";
 import { buildGoFailure, checkGoImports, explainCompilerOutput } from "./go-failure.ts";
 import { type GoHeader, parseGoHandler, parseGoHeader, rewriteGoSource } from "./go-source.ts";
-import type { GoToolkit } from "./go-toolkit.ts";
-import type { GoToolkits } from "./go-toolkits.ts";
-import type { BuildResult, RunBuild } from "./run-build.ts";
 import { Slots } from "./slots.ts";
+import type { GoToolkit, GoToolkitSource } from "./toolkit.ts";
 
 export interface GoBuilderOptions {
-  toolkits: Pick<GoToolkits, "get" | "keyOf">;
+  toolkits: GoToolkitSource;
   artifacts: GoArtifacts;
   run: RunBuild;
   /** Makes a folder readable where builds run, and tells its path there. */
@@ -32,8 +31,15 @@ export interface GoBuildRequest {
   signal?: AbortSignal;
 }
 
+/** A compiled program. */
+export interface BuiltProgram {
+  path: string;
+  /** 0 where it was there. */
+  compileMs: number;
+}
+
 interface Build {
-  promise: Promise<string>;
+  promise: Promise<BuiltProgram>;
   waiting: number;
   abort: AbortController;
 }
@@ -60,6 +66,11 @@ export class GoBuilder {
    * @throws KsError `FUNCTION_FAILED` with `{reason, message}`: `SyntaxError`, `CompileError`, `HandlerNotFound`, `ModuleNotFound`, `LoadTimeout`
    */
   async build(request: GoBuildRequest): Promise<string> {
+    return (await this.buildTimed(request)).path;
+  }
+
+  /** The same, and how long it took. @throws KsError */
+  async buildTimed(request: GoBuildRequest): Promise<BuiltProgram> {
     request.signal?.throwIfAborted();
     const handler = parseGoHandler(request.handler);
     if (handler === undefined) throw buildGoFailure("HandlerNotFound", `${request.handler} can't be the name of a Go function`);
@@ -88,9 +99,10 @@ export class GoBuilder {
     return build;
   }
 
-  async #findOrCompile(key: string, request: GoBuildRequest, handler: string, signal: AbortSignal): Promise<string> {
+  async #findOrCompile(key: string, request: GoBuildRequest, handler: string, signal: AbortSignal): Promise<BuiltProgram> {
     const found = await this.#options.artifacts.find(key);
-    if (found !== undefined) return found;
+    if (found !== undefined) return { path: found, compileMs: 0 };
+    const startedAtMs = performance.now();
     const header = parseGoHeader(request.code);
     checkDirectives(request.code);
     const toolkit = await this.#options.toolkits.get(request.program);
@@ -98,11 +110,18 @@ export class GoBuilder {
     return this.#slots.run(async () => {
       signal.throwIfAborted();
       const program = await this.#compile(toolkit, header, request, handler, signal);
-      return this.#options.artifacts.add(key, program);
+      const path = await this.#options.artifacts.add(key, program);
+      return { path, compileMs: performance.now() - startedAtMs };
     });
   }
 
-  async #compile(toolkit: GoToolkit, header: GoHeader, request: GoBuildRequest, handler: string, signal: AbortSignal): Promise<Buffer> {
+  async #compile(
+    toolkit: Omit<GoToolkit, "launcher">,
+    header: GoHeader,
+    request: GoBuildRequest,
+    handler: string,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
     const { timeoutMs = 120_000, memoryMiB = 1024 } = this.#options;
     const bind = await this.#stage(toolkit.folder);
     const form = header.imports.some(({ path }) => toolkit.httpPackages.has(path)) ? "http" : "plain";
@@ -135,7 +154,7 @@ export class GoBuilder {
 }
 
 /** Whoever leaves doesn't end the build for the others; the last one does. */
-async function waitFor(build: Build, signal: AbortSignal | undefined): Promise<string> {
+async function waitFor(build: Build, signal: AbortSignal | undefined): Promise<BuiltProgram> {
   build.waiting++;
   const left = Promise.withResolvers<never>();
   const leave = (): void => left.reject(signal?.reason);

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { ManualClock } from "../../../clock.ts";
+import { ManualClock } from "../../clock.ts";
 import { GoArtifacts } from "./go-artifacts.ts";
 
 async function makeFolder(t: TestContext): Promise<string> {

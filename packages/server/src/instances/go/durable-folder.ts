@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { diskFullError, isNoSpace } from "../../../store/disk-full.ts";
+import { diskFullError, isNoSpace } from "../../store/disk-full.ts";
 
 const MANIFEST = "manifest.json";
 

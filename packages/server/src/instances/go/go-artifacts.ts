@@ -2,8 +2,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock } from "../../../clock.ts";
-import { diskFullError, isNoSpace } from "../../../store/disk-full.ts";
+import type { Clock } from "../../clock.ts";
+import { diskFullError, isNoSpace } from "../../store/disk-full.ts";
 import { syncPath, writeDurably } from "./durable-folder.ts";
 
 interface Known {
