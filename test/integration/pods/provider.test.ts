@@ -112,6 +112,17 @@ describe("replicas as pods", { skip: apiServerMissing() ?? false }, () => {
     await deleted(pod.metadata.uid);
   });
 
+  test("a replica that holds its event loop is busy, not lost", async () => {
+    await full();
+    const replica = await start(
+      first,
+      "module.exports.handler = () => { const end = Date.now() + 4000; while (Date.now() < end); return 'held'; };",
+    );
+    assert.equal((await call(replica, 1)).body.toString(), "held");
+    replica.kill();
+    await replica.exited;
+  });
+
   test("a waiting pod whose container was restarted is deleted, never used", async () => {
     await full();
     const pod = cluster.kubelet.pods().find(({ metadata }) => metadata.labels?.["kube-serverless.io/pool"] !== undefined)!;
