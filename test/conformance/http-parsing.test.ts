@@ -28,7 +28,10 @@ async function exchange(bytes: string): Promise<RawResponse & { rest: string }> 
 function assertError(response: RawResponse, status: number, code: string): void {
   assert.deepEqual([response.status, JSON.parse(response.body).code], [status, code], response.body);
   assert.match(response.headers["content-type"] ?? "", /^application\/json/);
-  assert.match(JSON.parse(response.body).requestId, /./);
+  const { requestId } = JSON.parse(response.body) as { requestId: string };
+  assert.equal(requestId, response.headers["x-request-id"]);
+  // One form for all: those answered below HTTP are found in logs like the others.
+  assert.match(requestId, /^[A-Za-z0-9]{16}\.[0-9a-z]+$/);
 }
 
 const host = `Host: ${platform.host}\r\n`;
@@ -94,7 +97,7 @@ describe("smuggled requests", { concurrency: 8 }, () => {
   for (const [what, build] of PAIRS) {
     test(`(${what}) get no answer of their own`, async () => {
       const response = await exchange(build(`/fn/${echo}`) + smuggled());
-      assert.equal(response.status, 400, response.body);
+      assertError(response, 400, "BAD_REQUEST");
       assert.doesNotMatch(response.body + response.rest, /\/smuggled/);
     });
   }
@@ -157,10 +160,12 @@ describe("requests of other forms", { concurrency: 8 }, () => {
     assert.equal(noPath.status, 302);
   });
 
-  test("(CONNECT) are refused with 405 and Allow", async () => {
+  test("(CONNECT) are refused with 405 and Allow, by the caller's id where there is one", async () => {
     const response = await exchange(`CONNECT example.com:443 HTTP/1.1\r\n${host}\r\n`);
     assertError(response, 405, "METHOD_NOT_ALLOWED");
     assert.match(response.headers["allow"] ?? "", /GET/);
+    const named = await exchange(`CONNECT example.com:443 HTTP/1.1\r\n${host}X-Request-Id: mine-1\r\n\r\n`);
+    assert.deepEqual([named.headers["x-request-id"], JSON.parse(named.body).requestId], ["mine-1", "mine-1"]);
   });
 
   test("(OPTIONS *) are refused", async () => {

@@ -85,7 +85,7 @@ describe("an HTTP trigger's methods", { concurrency: 4 }, () => {
       const answer = await platform.send({ path: base, method });
       assert.deepEqual([answer.status, answer.json.code], [405, "METHOD_NOT_ALLOWED"], method);
       const allowed = String(answer.headers.allow).split(/,\s*/);
-      for (const name of ["GET", "POST", "PUT"]) assert.ok(allowed.includes(name), `${method}: ${answer.headers.allow}`);
+      for (const name of ["GET", "HEAD", "POST", "PUT"]) assert.ok(allowed.includes(name), `${method}: ${answer.headers.allow}`);
     }
   });
 

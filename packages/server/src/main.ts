@@ -60,7 +60,7 @@ async function main(): Promise<void> {
     log,
   );
   const { facts } = platform;
-  stopOnSignals(() => platform.stop());
+  stopOnSignals(() => platform.stop(), log);
   announce(facts, config.logFormat === "pretty" || (config.logFormat === "auto" && process.stdout.isTTY), log);
 }
 
@@ -84,7 +84,7 @@ function isProgram(path: string): boolean {
 }
 
 /** `npm start` hands Ctrl-C on twice within a millisecond, so only a second signal more than a second later leaves at once. */
-function stopOnSignals(stop: () => Promise<void>): void {
+function stopOnSignals(stop: () => Promise<void>, log: Logger): void {
   let firstAtMs: number | undefined;
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     process.on(signal, () => {
@@ -97,7 +97,10 @@ function stopOnSignals(stop: () => Promise<void>): void {
             process.exit(1);
           },
         );
-      } else if (performance.now() - firstAtMs > 1000) process.exit(1);
+      } else if (performance.now() - firstAtMs > 1000) {
+        log.warn("left at once, at a second signal: calls within were cut");
+        process.exit(1);
+      }
     });
   }
 }

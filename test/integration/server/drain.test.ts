@@ -91,6 +91,36 @@ describe("draining", () => {
     });
   }
 
+  test("says at once what it waits for and how to leave, and says when it has stopped", async (t) => {
+    const { server, client } = await open(t, ["--shutdown-timeout", "20s"]);
+    await client.deploy({ name: "sleeper", code: SLEEPER });
+    const answered = client.invoke("sleeper", { ms: 1_000 });
+    await waitForCalls(client, "sleeper", { inFlight: 1 });
+    const sinceMs = Date.now();
+    server.child.kill("SIGINT");
+    const draining = await waitFor("the word that it drains", () => server.log.find(({ msg }) => msg.startsWith("draining")));
+    assert.equal(server.child.exitCode, null);
+    assert.match(draining.msg, /waiting for 1 call, 20 s at the most \(--shutdown-timeout\); a second signal .* leaves at once/);
+    assert.equal(draining["calls"], 1);
+    const waitsMs = Date.parse(String(draining["until"])) - sinceMs;
+    assert.ok(waitsMs >= 20_000 && waitsMs < 40_000, `until ${String(draining["until"])}`);
+    assert.equal((await answered).status, 200);
+    assert.equal((await server.exited).code, 0);
+    const last = await waitFor("the word that it has stopped", () => server.log.find(({ msg }) => msg === "stopped"));
+    assert.equal(last["cutCalls"], 0);
+    assert.equal(server.log.at(-1), last);
+  });
+
+  test("says so where it waits for nothing", async (t) => {
+    const { server } = await open(t);
+    await server.stop();
+    const words = await waitFor("its last words", () => {
+      const messages = server.log.map(({ msg }) => msg);
+      return messages.includes("stopped") && messages;
+    });
+    assert.deepEqual(words.slice(-2), ["stopping: no calls to wait for", "stopped"]);
+  });
+
   test("/ready says draining, and control routes refuse", async (t) => {
     const { server, client } = await open(t);
     await client.deploy({ name: "sleeper", code: SLEEPER });
@@ -136,6 +166,10 @@ describe("draining", () => {
     assert.deepEqual(await server.exited, { code: 0, signal: null });
     const tookMs = performance.now() - sinceMs;
     assert.ok(tookMs >= 500 && tookMs < 5_000, `draining took ${tookMs} ms`);
+    const cut = await waitFor("the word that calls were cut", () =>
+      server.log.find(({ msg }) => msg.startsWith("--shutdown-timeout is over")),
+    );
+    assert.equal(cut.level, 40);
 
     const next = await open(t, [], dataFolder);
     await waitFor("the message to be done", async () => {
@@ -167,6 +201,7 @@ describe("draining", () => {
     server.child.kill("SIGINT");
     assert.equal((await server.exited).code, 1);
     assert.equal(await answered, "cut");
+    await waitFor("the word that it left", () => server.log.some(({ msg }) => msg.startsWith("left at once")));
   });
 });
 

@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { KsError, splitPath } from "@kube-serverless/contracts";
 import { type FastifyInstance, fastify } from "fastify";
+import { createRequestId } from "../http/request-id.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { addAuthorization } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
@@ -43,7 +43,7 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
     schemaController: { compilersFactory: { buildValidator: refuseSchema, buildSerializer: refuseSchema } },
     // The front listens; this server never does.
     serverFactory: (handler) => createServer((listener = handler)),
-    genReqId: (request) => contexts.get(request)?.requestId ?? randomUUID(),
+    genReqId: (request) => contexts.get(request)?.requestId ?? createRequestId(),
     rewriteUrl: (request) => buildUrl(contexts.get(request), request.url ?? "/"),
     routerOptions: {
       // As long as a head may be: an unknown name is 404 however long it is.

@@ -46,10 +46,17 @@ export class Fleet {
     for (const dispatcher of byAge) yield* dispatcher.idleReplicas();
   }
 
+  /** That run or wait, of all functions. */
+  get calls(): number {
+    let calls = 0;
+    for (const { inFlight, queued } of this.#dispatchers.list()) calls += inFlight + queued;
+    return calls;
+  }
+
   /** Resolves when no call runs or waits any more, or at the deadline. */
   async settle(deadlineMs: number): Promise<void> {
     const untilMs = this.#clock.monotonicMs() + deadlineMs;
-    while (this.#busy() && this.#clock.monotonicMs() < untilMs) {
+    while (this.calls > 0 && this.#clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => this.#clock.setTimer(SETTLE_CHECK_MS, resolve));
     }
   }
@@ -62,10 +69,5 @@ export class Fleet {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-  }
-
-  #busy(): boolean {
-    for (const dispatcher of this.#dispatchers.list()) if (dispatcher.inFlight + dispatcher.queued > 0) return true;
-    return false;
   }
 }

@@ -72,7 +72,13 @@ describe("RouteTable", () => {
   test("a method that no route takes is told which are", () => {
     const other = route("a", "/a", ["POST", "PUT"]);
     assert.deepEqual(tableOf([other]).find(["a"], "GET"), { kind: "method", allow: ["POST", "PUT"], routes: [other] });
-    assert.equal(find(tableOf([route("a", "/a", ["GET"])]), "/a", "HEAD"), "/a");
+  });
+
+  test("HEAD goes where GET goes, and is told so", () => {
+    const table = tableOf([route("a", "/a", ["GET"]), route("b", "/a", ["HEAD", "PUT"])]);
+    assert.equal(find(table, "/a", "HEAD"), "/a");
+    const found = table.find(["a"], "DELETE");
+    assert.deepEqual(found.kind === "method" && found.allow, ["GET", "HEAD", "PUT"]);
   });
 
   test("two functions conflict over a path whatever its parameters are called, unless their methods part them", () => {

@@ -77,7 +77,7 @@ export class RouteTable {
     const route = walk(this.#root, segments, 0, method, others);
     if (route !== undefined) return { kind: "match", match: { route, params: readParams(route.pattern, segments) } };
     if (others.length === 0) return { kind: "none" };
-    return { kind: "method", allow: [...new Set(others.flatMap(({ methods = [] }) => methods))], routes: others };
+    return { kind: "method", allow: [...new Set(others.flatMap(allowedMethods))], routes: others };
   }
 
   #listAt(route: Route, create: boolean): Route[] | undefined {
@@ -143,6 +143,10 @@ function walk(node: Node, segments: readonly string[], depth: number, method: st
   const byParameter =
     node.parameter === undefined || segment === "" ? undefined : walk(node.parameter, segments, depth + 1, method, others);
   return byParameter ?? pick(node.wildcard, method, others);
+}
+
+function allowedMethods({ methods = [] }: Route): string[] {
+  return methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]));
 }
 
 /** HEAD goes where GET goes; `others` gets the routes of other methods. */

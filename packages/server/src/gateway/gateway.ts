@@ -12,6 +12,7 @@ import type { Clock } from "../clock.ts";
 import type { BodyBudget } from "../http/body-budget.ts";
 import { type Body, hasNoBody, receiveBody } from "../http/read-body.ts";
 import type { RequestGuard } from "../http/request-guard.ts";
+import { createRequestId, readRequestId } from "../http/request-id.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
 import { parseTarget, type Target } from "../http/target.ts";
 import type { WholeAnswers } from "../http/whole-answers.ts";
@@ -26,8 +27,7 @@ import { checkWebhook, compileWebhookCheck } from "../security/webhooks/verify-s
 import type { AskedFunction, CallAdmission } from "./call-admission.ts";
 import type { Forwarding } from "./forwarding.ts";
 import { InvokeReply, TriggerReply } from "./reply.ts";
-import { createRequestId } from "./request-id.ts";
-import { parseQuery, readRequestHead, readRequestId, type RequestHead } from "./request-head.ts";
+import { parseQuery, readRequestHead, type RequestHead } from "./request-head.ts";
 
 /** Bodies of invocations and triggers. */
 export const MAX_CALL_BODY_BYTES = 6 * 1024 * 1024;

@@ -4,7 +4,8 @@ import type { KsError } from "@kube-serverless/contracts";
 import fc from "fast-check";
 import { buildEnvelope } from "./reply.ts";
 import { filterFunctionHeaders } from "./reply-head.ts";
-import { parseQuery, readRequestId } from "./request-head.ts";
+import { readRequestId } from "../http/request-id.ts";
+import { parseQuery } from "./request-head.ts";
 
 describe("buildEnvelope", () => {
   test("puts JSON in as it came", () => {

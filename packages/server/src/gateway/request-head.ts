@@ -59,10 +59,3 @@ export function parseQuery(query: string): Record<string, string | string[]> {
   }
   return result;
 }
-
-const SANE_REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
-
-/** The caller's request id, when it is a sane one. */
-export function readRequestId(header: string | undefined): string | undefined {
-  return header !== undefined && SANE_REQUEST_ID.test(header) ? header : undefined;
-}

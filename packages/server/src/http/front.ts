@@ -1,10 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { type AddressInfo, Server as NetServer } from "node:net";
 import { buildErrorBody, type ErrorCode, ERRORS, KsError } from "@kube-serverless/contracts";
 import { awaitsContinue } from "./read-body.ts";
+import { createRequestId, readRequestId } from "./request-id.ts";
 
 const MAX_HEAD_BYTES = 32 * 1024;
 const HEAD_TIMEOUT_MS = 10_000;
@@ -104,10 +104,10 @@ export class Front {
       handle(req, res);
     });
     server.on("checkExpectation", handle);
-    server.on("connect", (_req: IncomingMessage, socket: Duplex) => {
-      refuse(socket, new KsError("METHOD_NOT_ALLOWED", { message: "Method not allowed: CONNECT" }), {
-        Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-      });
+    server.on("connect", (req: IncomingMessage, socket: Duplex) => {
+      const requestId = readRequestId(req.headers["x-request-id"] as string | undefined) ?? createRequestId();
+      const error = new KsError("METHOD_NOT_ALLOWED", { message: "Method not allowed: CONNECT" });
+      refuse(socket, error, requestId, { Allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
     });
     server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => answerClientError(error, socket));
     return server;
@@ -161,7 +161,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === "HPE_HEADER_OVERFLOW"
         ? "HEADERS_TOO_LARGE"
         : "BAD_REQUEST";
-  refuse(socket, new KsError(code, { message: describeClientError(code, error) }), {});
+  refuse(socket, new KsError(code, { message: describeClientError(code, error) }), createRequestId(), {});
 }
 
 function describeClientError(code: ErrorCode, error: NodeJS.ErrnoException & { reason?: string }): string {
@@ -170,16 +170,16 @@ function describeClientError(code: ErrorCode, error: NodeJS.ErrnoException & { r
   return ERRORS[code].message;
 }
 
-function refuse(socket: Duplex, error: KsError, headers: Record<string, string>): void {
+function refuse(socket: Duplex, error: KsError, requestId: string, headers: Record<string, string>): void {
   // Node.js has let go of the socket: a reset would otherwise end the server, and one that nobody closes stay for ever.
   socket.on("error", () => socket.destroy());
   const linger = setTimeout(() => socket.destroy(), REFUSED_LINGER_MS);
   socket.once("close", () => clearTimeout(linger));
-  const body = JSON.stringify(buildErrorBody(error, randomUUID()));
+  const body = JSON.stringify(buildErrorBody(error, requestId));
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(
     `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? "Error"}\r\n${lines.join("")}Content-Type: application/json; charset=utf-8\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `Content-Length: ${Buffer.byteLength(body)}\r\nX-Request-Id: ${requestId}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
   );
 }
 

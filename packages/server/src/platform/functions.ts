@@ -67,13 +67,17 @@ export function createDeployer(parts: DeployerParts): { codeCache: CodeCache; de
     provider,
     onTriggersChanged,
     onDeployed: (stored) => {
-      const { spec, status, revision } = stored;
-      log.info({ function: spec.name, revision, state: status.state, reason: status.reason }, "function deployed");
+      logDeploy(log, stored);
       onDeployed?.(stored);
     },
     onError: (error, { spec }) => log.error({ err: error, function: spec.name }, "deploy failed for a reason of the platform"),
   });
   return { codeCache, deployer };
+}
+
+function logDeploy(log: Logger, { spec, revision, status: { state, reason, message } }: StoredFunction): void {
+  if (state === "failed") log.warn({ function: spec.name, revision, reason, message }, "deploy failed");
+  else log.info({ function: spec.name, revision }, "function deployed");
 }
 
 /** What is known of functions beside what is stored. */

@@ -38,6 +38,7 @@ import { TriggerInvoker } from "../triggers/invoker.ts";
 import { Access } from "./access.ts";
 import { CallRecorder } from "./call-recorder.ts";
 import { connectToCluster, describeSelf } from "./cluster.ts";
+import { DrainLog } from "./drain-log.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { createDeployer, createDispatcher, describeFunctions } from "./functions.ts";
 import { createGateways } from "./gateways.ts";
@@ -332,6 +333,8 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     async stop() {
       state = "draining";
       const deadlineMs = config.shutdownTimeoutMs;
+      const drainLog = new DrainLog({ clock, log, timeoutMs: deadlineMs });
+      drainLog.begin(fleet.calls);
       // The others take over first, so that what still comes here can be passed on.
       await gateways.drain();
       front.stopListening();
@@ -342,6 +345,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       control.endStreams();
       await election.stop();
       await Promise.all([triggers.stop({ deadlineMs }), fleet.settle(deadlineMs), gateways.settle(deadlineMs)]);
+      drainLog.cut(fleet.calls);
       fleet.stop();
       live.stop();
       fleet.rejectQueued(
@@ -362,6 +366,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
       signing.stop();
       await systemPort.stop();
       client.stop();
+      drainLog.end();
     },
   };
 }

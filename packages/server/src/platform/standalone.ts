@@ -28,6 +28,7 @@ import { KEYS_MODULE, SqliteKeyStore } from "../security/sqlite/sqlite-key-store
 import { Access } from "./access.ts";
 import type { BannerFacts } from "./banner.ts";
 import { CallRecorder } from "./call-recorder.ts";
+import { DrainLog } from "./drain-log.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { createFunctions } from "./functions.ts";
 import { findLocalRuntimes } from "./local-runtimes.ts";
@@ -129,7 +130,10 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     takersOf: (queue) => registry.queueTakers.of(queue),
     clientAddress: (request) => forwarding.clientAddress(request),
     bodies,
-    readMetrics: ({ uid }) => metrics.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)),
+    readMetrics: ({ uid }) => {
+      const entry = registry.byUid(uid) ?? [...functions.deleting()].find(({ stored }) => stored.uid === uid);
+      return metrics.snapshot(uid, liveFigures(entry?.existingDispatcher));
+    },
     readScaling: (stored) => registry.require(stored.spec.name).dispatcher().scaling(),
     readCron: ({ uid }, limit) => triggers.cronOf(uid, limit),
     logs,
@@ -220,12 +224,15 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
     async stop() {
       state = "draining";
       const deadlineMs = config.shutdownTimeoutMs;
+      const drainLog = new DrainLog({ clock, log, timeoutMs: deadlineMs });
+      drainLog.begin(fleet.calls);
       front.stopListening();
       gateway.drain();
       functions.drain();
       deployer.stop();
       control.endStreams();
       await Promise.all([triggers.stop({ deadlineMs }), fleet.settle(deadlineMs)]);
+      drainLog.cut(fleet.calls);
       fleet.stop();
       fleet.rejectQueued(
         new KsError("DRAINING", { message: "The server shut down before the call got a place", details: { phase: "queued" } }),
@@ -241,6 +248,7 @@ export async function startStandalone(config: Config, machine: Machine, log: Log
       await logs.stop();
       await tracer?.stop({ deadlineMs: LAST_SPANS_MS });
       await store.stop();
+      drainLog.end();
     },
   };
 }

@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { ControlHandler } from "../gateway/gateway.ts";
-import { createRequestId } from "../gateway/request-id.ts";
+import { createRequestId } from "../http/request-id.ts";
 
 const PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
 

@@ -8,3 +8,10 @@ let count = 0;
 export function createRequestId(): string {
   return `${PROCESS_PART}.${(++count).toString(36)}`;
 }
+
+const SANE_REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+
+/** The caller's request id, when it is a sane one. */
+export function readRequestId(header: string | undefined): string | undefined {
+  return header !== undefined && SANE_REQUEST_ID.test(header) ? header : undefined;
+}
