@@ -303,9 +303,16 @@ describe("deleting", { concurrency: 4 }, () => {
     await waitFor("new calls to be refused", async () => (await platform.invoke(name)).status === 404);
     const again = await platform.create({ ...version(2), name });
     assert.deepEqual([again.status, again.json.code, again.json.details?.state], [409, "FUNCTION_EXISTS", "deleting"]);
+    const shown = (await platform.get(`/functions/${name}`)).json;
+    assert.deepEqual([shown.status.state, shown.code], ["deleting", SLOW.code]);
+    const listed = (await platform.get("/functions")).json.find((one: { name: string }) => one.name === name);
+    assert.equal(listed.status.state, "deleting");
+    assert.equal((await platform.put(name, version(2))).status, 404);
+    assert.equal((await platform.control("DELETE", `/functions/${name}`)).status, 404);
     assert.equal(isOver, false);
     assert.equal((await running).json.body, "slow");
     assert.equal((await deleting).status, 204);
+    assert.equal((await platform.get(`/functions/${name}`)).status, 404);
     assert.equal((await platform.create({ ...version(2), name })).status, 201);
   });
 
@@ -315,7 +322,7 @@ describe("deleting", { concurrency: 4 }, () => {
     await waitFor("the call to run", async () => (await platform.get(`/functions/${name}/scaling`)).json.inFlight === 1);
     const request = platform.client.begin({ method: "DELETE", path: `/api/v1/functions/${name}` });
     request.end();
-    await waitFor("the function to be gone", async () => (await platform.get(`/functions/${name}`)).status === 404);
+    await waitFor("the deletion", async () => (await platform.get(`/functions/${name}`)).json.status?.state === "deleting");
     request.destroy();
     assert.equal((await running).json.body, "slow");
     await waitFor("the name to be free", async () => (await platform.create({ ...version(2), name })).status === 201);

@@ -2,7 +2,7 @@ import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/c
 import { KeyedTurns } from "../keyed-turns.ts";
 import { type DeclaredFunction, type DeclaredFunctions, storedOf } from "../store/declared.ts";
 import { checkIfMatch } from "./if-match.ts";
-import type { FunctionService, FunctionView, IfMatch } from "./port.ts";
+import { type FunctionService, type FunctionView, type IfMatch, showDeleting } from "./port.ts";
 import type { FunctionEntry, FunctionRegistry } from "./registry.ts";
 import { buildRoutes } from "./route-table.ts";
 import { checkRuntime, refuseTakenPath } from "./spec-refusals.ts";
@@ -31,6 +31,8 @@ export class ClusterFunctionService implements FunctionService {
   readonly #options: ClusterFunctionServiceOptions;
   /** Names of functions that are gone for new calls while those within end. */
   readonly #deleting = new Map<string, { entry: FunctionEntry; ended: Promise<void> }>();
+  /** What this gateway was asked to delete, by name, until the last call has ended at every gateway. */
+  readonly #ending = new Map<string, { declared: DeclaredFunction; code: string | undefined }>();
   readonly #changes = new KeyedTurns();
   #draining = false;
   #holds = 0;
@@ -52,17 +54,23 @@ export class ClusterFunctionService implements FunctionService {
   async list(): Promise<FunctionView[]> {
     const all = await this.#options.functions.readAll();
     const views = await Promise.all(all.map((declared) => this.#view(declared)));
+    const names = new Set(all.map(({ spec }) => spec.name));
+    for (const [name, { declared }] of this.#ending) if (!names.has(name)) views.push(showDeleting(await this.#view(declared)));
     return views.sort((a, b) => (a.stored.spec.name < b.stored.spec.name ? -1 : 1));
   }
 
   async get(name: string): Promise<FunctionView> {
-    return this.#view(await this.#read(name));
+    const declared = await this.#options.functions.read(name);
+    if (declared !== undefined) return this.#view(declared);
+    const ending = this.#ending.get(name);
+    if (ending === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    return showDeleting(await this.#view(ending.declared));
   }
 
   async readCode(name: string): Promise<string> {
-    const found = await this.#options.functions.readWithCode(name);
-    if (found === undefined) throw new KsError("FUNCTION_NOT_FOUND");
-    return found.code;
+    const code = (await this.#options.functions.readWithCode(name))?.code ?? this.#ending.get(name)?.code;
+    if (code === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    return code;
   }
 
   async create(spec: FunctionSpec): Promise<FunctionView> {
@@ -102,10 +110,17 @@ export class ClusterFunctionService implements FunctionService {
   async delete(name: string, ifMatch: IfMatch): Promise<void> {
     const { functions } = this.#options;
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
-      const declared = await this.#read(name);
+      const declared = await functions.read(name);
+      if (declared === undefined) throw new KsError("FUNCTION_NOT_FOUND");
       checkIfMatch(declared, ifMatch);
+      // Code that cannot be read must not keep a function from being deleted.
+      const read = await functions.readWithCode(name).catch(() => undefined);
       if (!(await functions.remove(declared))) continue;
-      return this.#options.untilEnded(declared.uid);
+      const ending = { declared, code: read?.code };
+      this.#ending.set(name, ending);
+      return this.#options.untilEnded(declared.uid).finally(() => {
+        if (this.#ending.get(name) === ending) this.#ending.delete(name);
+      });
     }
     throw tooManyWriters(name);
   }
@@ -147,12 +162,6 @@ export class ClusterFunctionService implements FunctionService {
   async #end(entry: FunctionEntry): Promise<void> {
     await entry.existingDispatcher?.close(new KsError("FUNCTION_NOT_FOUND"));
     this.#options.onDeleted(entry.stored.uid);
-  }
-
-  async #read(name: string): Promise<DeclaredFunction> {
-    const declared = await this.#options.functions.read(name);
-    if (declared === undefined) throw new KsError("FUNCTION_NOT_FOUND");
-    return declared;
   }
 
   async #view(declared: DeclaredFunction): Promise<FunctionView> {

@@ -11,6 +11,7 @@ import type { FunctionStore } from "../store/port.ts";
 import { CodeCache } from "./code-cache.ts";
 import { Deployer } from "./deployer.ts";
 import { DefaultFunctionService } from "./function-service.ts";
+import type { FunctionView } from "./port.ts";
 import { FunctionRegistry } from "./registry.ts";
 
 /** A memory store whose next write waits for a word from the test, as a commit may take its time. */
@@ -34,6 +35,10 @@ class SlowStore {
     this.#gate = gate;
     return () => gate.resolve();
   }
+}
+
+function stateOf({ stored }: FunctionView): string {
+  return stored.status.state;
 }
 
 function createService(store: FunctionStore) {
@@ -155,8 +160,12 @@ test("what comes after a DELETE's commit does not wait for the calls within", as
   await assert.rejects(again, isMissing);
   await assert.rejects(update, isMissing);
   await assert.rejects(service.create(SPEC), (error: KsError) => (error.details as { state: string }).state === "deleting");
+  assert.deepEqual([service.get("f"), ...service.list()].map(stateOf), ["deleting", "deleting"]);
+  assert.equal(await service.readCode("f"), SPEC.code);
   serving.answer();
   await deleted;
+  assert.throws(() => service.get("f"), isMissing);
+  assert.deepEqual(service.list(), []);
   await service.create(SPEC);
 });
 

@@ -8,7 +8,7 @@ import { applyChange } from "./apply-change.ts";
 import type { CodeCache } from "./code-cache.ts";
 import type { Deployer } from "./deployer.ts";
 import { checkIfMatch } from "./if-match.ts";
-import type { FunctionService, FunctionView, IfMatch } from "./port.ts";
+import { type FunctionService, type FunctionView, type IfMatch, showDeleting } from "./port.ts";
 import { type EntryParts, FunctionEntry, type FunctionRegistry } from "./registry.ts";
 import { buildRoutes } from "./route-table.ts";
 import { compareSpecs, withoutCode } from "./spec-change.ts";
@@ -35,8 +35,8 @@ export class DefaultFunctionService implements FunctionService {
   readonly #options: FunctionServiceOptions;
   /** Names whose first commit is under way. */
   readonly #creating = new Set<string>();
-  /** Names of functions that are gone for new calls while those within end. */
-  readonly #deleting = new Map<string, FunctionEntry>();
+  /** Functions that are gone for new calls while those within end, by name. The store has their code no longer. */
+  readonly #deleting = new Map<string, { entry: FunctionEntry; code: string | undefined }>();
   /** Changes of one function happen one after the other. */
   readonly #changes = new KeyedTurns();
   #draining = false;
@@ -60,20 +60,24 @@ export class DefaultFunctionService implements FunctionService {
   }
 
   /** Functions that are deleted while calls within still end. */
-  deleting(): Iterable<FunctionEntry> {
-    return this.#deleting.values();
+  *deleting(): Iterable<FunctionEntry> {
+    for (const { entry } of this.#deleting.values()) yield entry;
   }
 
   list(): FunctionView[] {
     const views = [...this.#options.registry.entries()].map((entry) => this.#view(entry));
+    for (const { entry } of this.#deleting.values()) views.push(showDeleting(this.#view(entry)));
     return views.sort((a, b) => (a.stored.spec.name < b.stored.spec.name ? -1 : 1));
   }
 
   get(name: string): FunctionView {
-    return this.#view(this.#options.registry.require(name));
+    const deleting = this.#deleting.get(name);
+    return deleting === undefined ? this.#view(this.#options.registry.require(name)) : showDeleting(this.#view(deleting.entry));
   }
 
   async readCode(name: string): Promise<string> {
+    const deleting = this.#deleting.get(name);
+    if (deleting?.code !== undefined) return deleting.code;
     const { uid, revision } = this.#options.registry.require(name).stored;
     return this.#readRevision(uid, revision);
   }
@@ -181,6 +185,8 @@ export class DefaultFunctionService implements FunctionService {
   async #delete(name: string, ifMatch: IfMatch): Promise<FunctionEntry> {
     const entry = this.#options.registry.require(name);
     checkIfMatch(entry.stored, ifMatch);
+    // Code that cannot be read must not keep a function from being deleted.
+    const code = await this.#readRevision(entry.stored.uid, entry.stored.revision).catch(() => undefined);
     // Before the commit: what a build would still write must not bring the function back.
     this.#options.deployer.cancel(entry);
     try {
@@ -191,7 +197,7 @@ export class DefaultFunctionService implements FunctionService {
     }
     failpoint("delete.after-commit");
     this.#options.registry.remove(entry);
-    this.#deleting.set(name, entry);
+    this.#deleting.set(name, { entry, code });
     this.#options.onTriggersChanged();
     return entry;
   }

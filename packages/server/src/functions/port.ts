@@ -28,6 +28,11 @@ export interface FunctionService {
   delete(name: string, ifMatch: IfMatch): Promise<void>;
 }
 
+/** Gone for new calls, while those within end. */
+export function showDeleting(view: FunctionView): FunctionView {
+  return { ...view, stored: { ...view.stored, status: { ...view.stored.status, state: "deleting" } } };
+}
+
 /** Strong entity tag of a function's spec (RFC 9110, 8.8.3). */
 export function buildEtag(stored: Pick<StoredFunction, "uid" | "generation">): string {
   return `"${stored.uid}-${stored.generation}"`;
