@@ -75,7 +75,7 @@ export const QueueTrigger = z
         .max(200)
         .optional()
         .meta({ description: "Durable direct exchange to bind the queue to, made unless it exists", examples: ["function-triggers"] }),
-      routingKey: z.string().max(255).optional().meta({ description: "Key of the binding; the queue's name where it is left out" }),
+      routingKey: z.string().max(200).optional().meta({ description: "Key of the binding; the queue's name where it is left out" }),
       concurrency: z.int().min(1).max(1000).optional().meta({ description: "Messages in work at once" }),
       maxAttempts: z
         .int()

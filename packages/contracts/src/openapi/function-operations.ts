@@ -18,7 +18,7 @@ const IF_MATCH: Parameter = {
   name: "If-Match",
   in: "header",
   description: "An ETag that a read gave: the change is made only if nothing else changed the function since",
-  schema: { type: "string" },
+  schema: { type: "string", pattern: String.raw`^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$` },
 };
 
 const ETAG = { ETag: 'Names this generation of the function: `"<uid>-<generation>"`' };
@@ -100,6 +100,7 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
     },
     errors: [
       "INVALID_REQUEST",
+      "BAD_REQUEST",
       "FUNCTION_NOT_FOUND",
       "ROUTE_CONFLICT",
       "PRECONDITION_FAILED",
@@ -117,7 +118,7 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
     description: "New calls are refused at once; the answer comes when the calls within have ended.",
     parameters: [NAME, IF_MATCH],
     answers: { 204: { description: "Gone" } },
-    errors: ["FUNCTION_NOT_FOUND", "PRECONDITION_FAILED"],
+    errors: ["BAD_REQUEST", "FUNCTION_NOT_FOUND", "PRECONDITION_FAILED"],
   },
   {
     method: "post",
@@ -195,7 +196,10 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
         name: "since",
         in: "query",
         description: "A time such as 2026-01-31T12:00:00Z, or how long ago such as 10m",
-        schema: text,
+        schema: {
+          type: "string",
+          pattern: String.raw`^(\d{1,9}[smhd]|\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?)$`,
+        },
         example: "10m",
       },
       { name: "requestId", in: "query", description: "Lines of one call", schema: text },
