@@ -176,7 +176,7 @@ export const ERRORS = {
     status: 503,
     message: "No capacity",
     kind: "system",
-    help: "No place in a replica came free within `--queue-timeout`, or the caps of the whole machine are reached. `Retry-After` says when to retry.",
+    help: "No place in a replica came free within `--queue-timeout`, the caps of the whole machine are reached, or the runtime does not start; the message says which. `Retry-After` says when to retry.",
   },
   STORE_UNAVAILABLE: {
     status: 503,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { KsError } from "@kube-serverless/contracts";
 import type { FrameReplica } from "../../../packages/server/src/instances/frame-replica.ts";
 import { apiServerMissing } from "../../cluster/api-server.ts";
 import { waitFor } from "../../support/server.ts";
@@ -236,6 +237,16 @@ describe("replicas as pods", { skip: apiServerMissing() ?? false }, () => {
     assert.equal((await running).body.toString(), "slept");
     assert.equal((await replica.exited).reason, "drained");
     await deleted(pod.metadata.uid);
+  });
+
+  test("a pod that is lost before the code was loaded is told as lost, not as a crash of the function", async () => {
+    await full();
+    const replica = await start(first, "for (;;);");
+    const pod = await claimed(replica);
+    const shim = cluster.kubelet.running.get(pod.metadata.uid)!;
+    await cluster.server.kubectl(["delete", "pod", "--namespace", "kube-serverless", "--force", "--grace-period=0", pod.metadata.name]);
+    await assert.rejects(replica.ready, (error: KsError) => (error.details as { reason?: unknown }).reason === "PodLost");
+    await shim.kill();
   });
 
   test("the leader makes a pool as large as it is claimed, and as it was again", async () => {

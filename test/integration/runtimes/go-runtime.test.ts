@@ -38,7 +38,7 @@ function describeRuntime(mode: "plain" | "require"): void {
     const id = `go-${launched}`;
     const { functionFolder, ...plan } = await runtime.planLauncher(id);
     const process = await opened.sandbox.spawn({ id, ...plan, memoryMiB: 64, network: "none" });
-    return awaitHello(process, functionFolder, systemClock, 10_000);
+    return awaitHello({ process, functionFolder, runtime: "go119", memoryMiB: 64 }, systemClock, 10_000);
   }
 
   async function serve(waiting: WaitingReplica, code: string): Promise<FrameReplica> {

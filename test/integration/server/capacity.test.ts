@@ -82,7 +82,7 @@ describe("at the machine's cap", () => {
     await Promise.all(["ash", "birch"].map((name) => waitForCalls(client, name, 1)));
     const refused = await client.invoke("cedar");
     assert.deepEqual([refused.status, refused.json.code], [503, "NO_CAPACITY"]);
-    assert.match(refused.json.error, /2 of 2 replicas .* Raise --max-replicas or --max-memory/);
+    assert.match(refused.json.error, /2 of 2 replicas .* Raise --max-replicas, or try again/);
     assert.equal(refused.headers.get("retry-after"), "1");
     for (const answer of await Promise.all(busy)) assert.equal(answer.status, 200);
     assert.equal((await client.invoke("cedar")).status, 200);

@@ -4,6 +4,7 @@ import { KsError } from "@kube-serverless/contracts";
 import fc from "fast-check";
 import { ManualClock } from "../clock.ts";
 import type { RevisionRef } from "../instances/port.ts";
+import { RuntimeNotStarted } from "../instances/runtime-not-started.ts";
 import { Call, type CallReceiver } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -205,6 +206,69 @@ describe("Dispatcher", () => {
     const { provider, submit } = buildHouse();
     provider.refusal = new KsError("NO_CAPACITY");
     assert.equal(submit().outcome.error?.code, "NO_CAPACITY");
+  });
+
+  test("calls wait on while the runtime does not start, and are told that when their time is over", async () => {
+    const { clock, provider, submit, ended } = buildHouse({ concurrency: 1, maxReplicas: 1, queueTimeoutMs: 60_000 });
+    const calls = [submit(), submit()];
+    for (let i = 0; i < 30; i++) {
+      for (const replica of provider.living) replica.crash(new RuntimeNotStarted("nodejs18", "no HELLO", undefined));
+      await clock.advance(1990);
+      assert.equal(ended.length, 0, `after ${i} rounds`);
+    }
+    assert.ok(provider.replicas.length >= 6, `${provider.replicas.length} starts`);
+    assert.ok(provider.replicas.length <= 12, `${provider.replicas.length} starts`);
+    await clock.advance(1000);
+    for (const { outcome } of calls) {
+      assert.equal(outcome.error?.code, "NO_CAPACITY");
+      assert.match(outcome.error.message, /waited 60 s .* another could not be had: the runtime nodejs18 did not start: no HELLO/);
+    }
+  });
+
+  test("a call that waited through slow starts is answered by the first replica that comes", async () => {
+    const { clock, provider, submit } = buildHouse({ concurrency: 1, maxReplicas: 2 });
+    const calls = [submit(), submit(), submit()];
+    for (let i = 0; i < 4; i++) {
+      for (const replica of provider.living) replica.crash(new RuntimeNotStarted("nodejs18", "no HELLO", undefined));
+      await clock.advance(1000 * 2 ** i);
+    }
+    await clock.advance(10_000);
+    for (let i = 0; i < 3; i++) {
+      for (const replica of provider.living) {
+        replica.becomeReady();
+        if (replica.calls.length > 0) replica.answer();
+      }
+      await clock.advance(1);
+    }
+    assert.deepEqual(
+      calls.map(({ outcome }) => outcome.heads),
+      [1, 1, 1],
+    );
+  });
+
+  test("what waited too long is told the machine's limit where that binds, and the function's where that does", async () => {
+    const { clock, provider, submit } = buildHouse({ concurrency: 1, maxReplicas: 2, queueTimeoutMs: 1000 });
+    submit();
+    provider.replicas[0]!.becomeReady();
+    provider.refusal = new KsError("NO_CAPACITY", {
+      message: "No capacity: 1 of 1 replicas are in use. Raise --max-replicas",
+      details: { maxReplicas: 1 },
+    });
+    const bound = submit();
+    await clock.advance(1001);
+    assert.match(
+      bound.outcome.error!.message,
+      /1 of at most 2 replicas; another could not be had: 1 of 1 replicas are in use. Raise --max-replicas$/,
+    );
+    assert.deepEqual((bound.outcome.error!.details as { obstacle: unknown }).obstacle, { maxReplicas: 1 });
+    provider.refusal = undefined;
+    const started = submit();
+    provider.replicas[1]!.becomeReady();
+    await settle();
+    const own = submit();
+    await clock.advance(1001);
+    assert.equal(started.outcome.ends, 0);
+    assert.match(own.outcome.error!.message, /of at most 2 replicas$/);
   });
 
   test("moves what had not begun to another replica, and gives up after some tries", async () => {

@@ -1,5 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
+import { RuntimeNotStarted } from "../instances/runtime-not-started.ts";
 import type { Dispensable, Replica } from "../instances/port.ts";
 import type { ScalingView } from "../scaling/history.ts";
 import type { Call, CallEntrance } from "./call.ts";
@@ -90,7 +91,7 @@ export class Dispatcher implements CallEntrance, Demand {
     this.#leaveSlot(call);
     call.slot = undefined;
     if (call.abandoned) this.#end(call, call.refusal ?? new KsError("CLIENT_CLOSED"));
-    else if (++call.returns > MAX_RETURNS) this.#reject(call, cause);
+    else if (hasReturnedTooOften(call, cause)) this.#reject(call, cause);
     else if (this.#closed !== undefined) this.#refuse(call, this.#closed);
     else this.#queue.unshift(call);
     if (this.#queue.size === 0) return;
@@ -264,10 +265,10 @@ export class Dispatcher implements CallEntrance, Demand {
   }
 
   #refuseWaited(): KsError {
-    const { inFlight, size, ready, maxReplicas, served } = this.#replicas;
+    const { inFlight, size, ready, maxReplicas, served, obstacle } = this.#replicas;
     const { queueTimeoutMs } = this.#options;
     const concurrency = served?.revision.spec.concurrency ?? 0;
-    return refuseWaited({ queueTimeoutMs, inFlight, replicas: size, readyReplicas: ready, maxReplicas, concurrency });
+    return refuseWaited({ queueTimeoutMs, inFlight, replicas: size, readyReplicas: ready, maxReplicas, concurrency, obstacle });
   }
 
   #refuse(call: Call, error: KsError): void {
@@ -286,4 +287,9 @@ export class Dispatcher implements CallEntrance, Demand {
     this.#replicas.noteEnd(this.#clock.monotonicMs());
     this.#options.onCallEnded(call, error);
   }
+}
+
+/** A runtime that does not start is no fault of the call nor of its function: the call waits as long as calls may. */
+function hasReturnedTooOften(call: Call, cause: KsError): boolean {
+  return !(cause instanceof RuntimeNotStarted) && ++call.returns > MAX_RETURNS;
 }

@@ -18,16 +18,20 @@ export interface WaitFigures {
   readyReplicas: number;
   maxReplicas: number;
   concurrency: number;
+  /** Why no further replica could be had, where that held the call up. */
+  obstacle: KsError | undefined;
 }
 
 /** No place came free, or no replica had started, within `--queue-timeout`. */
-export function refuseWaited({ queueTimeoutMs, ...figures }: WaitFigures): KsError {
+export function refuseWaited({ queueTimeoutMs, obstacle, ...figures }: WaitFigures): KsError {
   const queueTimeoutSeconds = queueTimeoutMs / 1000;
   const { inFlight, replicas, readyReplicas, maxReplicas } = figures;
   const starting = readyReplicas === replicas ? "" : `, of which ${readyReplicas} have started`;
+  const why = obstacle === undefined ? "" : `; another could not be had: ${obstacle.message.replace(/^No capacity: /, "")}`;
   return new KsError("NO_CAPACITY", {
-    message: `No capacity: the call waited ${queueTimeoutSeconds} s for a place; there are ${inFlight} calls in ${replicas} of at most ${maxReplicas} replicas${starting}`,
+    message: `No capacity: the call waited ${queueTimeoutSeconds} s for a place; there are ${inFlight} calls in ${replicas} of at most ${maxReplicas} replicas${starting}${why}`,
     retryAfterMs: 1000,
-    details: { queueTimeoutSeconds, ...figures },
+    details: { queueTimeoutSeconds, ...figures, ...(obstacle === undefined ? {} : { obstacle: obstacle.details }) },
+    cause: obstacle,
   });
 }

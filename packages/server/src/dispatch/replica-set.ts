@@ -1,5 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
+import { RuntimeNotStarted } from "../instances/runtime-not-started.ts";
 import type { CodeSource, Dispensable, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
 import type { ScaleDecision, ScalingPolicy } from "../scaling/decide.ts";
 import type { ScalingRecord, ScalingView } from "../scaling/history.ts";
@@ -58,6 +59,8 @@ export class ReplicaSet {
   #startFailures = 0;
   #noStartBeforeMs = 0;
   #retryTimer: Timer | undefined;
+  /** Why the last replica that was wanted could not be had, until one is ready. */
+  #obstacle: KsError | undefined;
 
   constructor(bounds: ScaleBounds, { clock, provider, policy }: ReplicaSetOptions, demand: Demand) {
     this.#clock = clock;
@@ -91,6 +94,11 @@ export class ReplicaSet {
 
   get maxReplicas(): number {
     return this.#bounds.maxReplicas;
+  }
+
+  /** Why it has no more replicas, where its own limit is not the reason. */
+  get obstacle(): KsError | undefined {
+    return this.#slots.size < this.#bounds.maxReplicas || this.#slots.ready === 0 ? this.#obstacle : undefined;
   }
 
   /** True while the scaler has something to decide. */
@@ -150,6 +158,7 @@ export class ReplicaSet {
     this.#expecting = false;
     this.#startFailures = 0;
     this.#noStartBeforeMs = 0;
+    this.#obstacle = undefined;
     for (const slot of old) this.#slots.drain(slot);
     for (const replica of warm) {
       if (this.#slots.size < this.#bounds.maxReplicas) this.#list(replica, served.revision);
@@ -281,6 +290,7 @@ export class ReplicaSet {
       return true;
     } catch (error) {
       if (!(error instanceof KsError)) throw error;
+      this.#obstacle = error;
       if (this.#slots.size === 0 && !this.#expecting) this.#demand.onNoReplica(error);
       return false;
     }
@@ -301,16 +311,22 @@ export class ReplicaSet {
   #list(replica: Replica, revision: RevisionRef): void {
     const slot = this.#slots.add(replica, revision);
     replica.ready.then(
-      () => this.#demand.onPlaces(),
+      () => {
+        this.#obstacle = undefined;
+        this.#demand.onPlaces();
+      },
       (error: KsError) => this.#startFailed(slot, error),
     );
     void replica.exited.then(() => this.#exited(slot));
   }
 
   #startFailed(slot: Slot, error: KsError): void {
+    const isPlatforms = error instanceof RuntimeNotStarted;
+    if (isPlatforms) this.#obstacle = error;
     if (!slot.listed) return;
     this.#lose(slot);
-    if (this.#slots.size === 0) this.#demand.onNoReplica(error);
+    // Calls wait on; the next start is tried when this one is gone.
+    if (this.#slots.size === 0 && !isPlatforms) this.#demand.onNoReplica(error);
   }
 
   #exited(slot: Slot): void {
@@ -326,8 +342,9 @@ export class ReplicaSet {
     if (slot.replica.readyInfo === undefined || !slot.used) this.#holdBackStarts();
   }
 
-  /** The first failure may be chance. */
+  /** The first failure may be chance; several that failed together are one. */
   #holdBackStarts(): void {
+    if (this.#clock.monotonicMs() < this.#noStartBeforeMs) return;
     const backoffMs = this.#startFailures === 0 ? 0 : FIRST_START_BACKOFF_MS * 2 ** (this.#startFailures - 1);
     this.#startFailures++;
     this.#noStartBeforeMs = this.#clock.monotonicMs() + Math.min(MAX_START_BACKOFF_MS, backoffMs);

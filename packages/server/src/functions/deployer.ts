@@ -1,14 +1,17 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
 import { failpoint } from "../failpoint.ts";
+import { RuntimeNotStarted } from "../instances/runtime-not-started.ts";
 import type { CodeSource, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
 import type { FunctionStore, StoredFunction } from "../store/port.ts";
 import type { CodeCache } from "./code-cache.ts";
 import type { FunctionEntry, FunctionRegistry } from "./registry.ts";
 
-/** While the machine is full, or the store away, a build tries again after so long, twice as long each time. */
+/** While the machine is full or too busy, or the store away, a build tries again after so long, twice as long each time. */
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 10_000;
+/** Pods are lost by chance so often at most: code that cuts the connection while it loads looks the same. */
+const MAX_POD_LOSSES = 5;
 /** Revisions already warm beside the checked one before an update switches. */
 const MAX_WARM_REPLICAS = 8;
 
@@ -189,7 +192,7 @@ export class Deployer {
     for (const replica of build.replicas) replica.kill();
     build.replicas = [];
     entry.existingDispatcher?.expectNoMore();
-    const obstacle = findObstacle(error);
+    const obstacle = findObstacle(error, build.retries);
     if (obstacle !== undefined) {
       // What it waits for is shown, and is no part of what is stored.
       entry.stored = { ...entry.stored, status: { ...entry.stored.status, ...obstacle } };
@@ -261,12 +264,18 @@ export function buildFailedError(stored: StoredFunction): KsError {
 }
 
 /** What is not the code's fault: it is tried again while the function stays `deploying`. Undefined for a failure. */
-function findObstacle(error: unknown): { reason?: string; message?: string } | undefined {
+function findObstacle(error: unknown, retries: number): { reason?: string; message?: string } | undefined {
   if (!(error instanceof KsError)) return undefined;
   const { code, message } = error;
+  if (isPodLost(error)) return retries < MAX_POD_LOSSES ? { reason: "PodLost", message } : undefined;
+  if (error instanceof RuntimeNotStarted) return { reason: "RuntimeNotStarted", message };
   if (code === "NO_CAPACITY") return { reason: "NoCapacity", message };
   if (code === "STORE_UNAVAILABLE") return { reason: "StoreUnavailable", message };
   return code === "DRAINING" ? {} : undefined;
+}
+
+function isPodLost({ code, details }: KsError): boolean {
+  return code === "FUNCTION_CRASHED" && (details as { reason?: unknown } | undefined)?.reason === "PodLost";
 }
 
 function describeFailure(cause: unknown): { reason: string; message: string } {

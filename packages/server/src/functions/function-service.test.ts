@@ -6,6 +6,8 @@ import { Call } from "../dispatch/call.ts";
 import { Dispatcher } from "../dispatch/dispatcher.ts";
 import { FakeProvider } from "../dispatch/fake-replicas.ts";
 import { compileScalingPolicy } from "../dispatch/function-scaler.ts";
+import { sayPodLost } from "../instances/replica-errors.ts";
+import { RuntimeNotStarted } from "../instances/runtime-not-started.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { FunctionStore } from "../store/port.ts";
 import { CodeCache } from "./code-cache.ts";
@@ -182,6 +184,39 @@ test("the same spec while failed is built again, and says so", async () => {
   provider.replicas[1]!.becomeReady();
   await settle();
   assert.equal(service.get("f").stored.status.state, "running");
+});
+
+test("a runtime that does not start leaves a deploy waiting, says so, and is tried again", async () => {
+  const { service, provider, clock } = createService(createMemoryStore());
+  await service.create(SPEC);
+  for (let tries = 1; tries <= 8; tries++) {
+    provider.replicas.at(-1)!.crash(new RuntimeNotStarted("nodejs18", "its process ended with code 1", undefined));
+    await settle();
+    const { state, reason, message } = service.get("f").stored.status;
+    assert.deepEqual([state, reason], ["deploying", "RuntimeNotStarted"]);
+    assert.match(message!, /the runtime nodejs18 did not start: its process ended with code 1/);
+    await clock.advance(10_000);
+    assert.equal(provider.replicas.length, tries + 1);
+  }
+  provider.replicas.at(-1)!.becomeReady();
+  await settle();
+  const { state, reason, message } = service.get("f").stored.status;
+  assert.deepEqual([state, reason, message], ["running", undefined, undefined]);
+});
+
+test("a check that loses its pod is tried again, yet not for ever", async () => {
+  const { service, provider, clock } = createService(createMemoryStore());
+  await service.create(SPEC);
+  for (let tries = 0; tries < 5; tries++) {
+    provider.replicas.at(-1)!.crash(sayPodLost(new KsError("FUNCTION_CRASHED")));
+    await settle();
+    const { state, reason } = service.get("f").stored.status;
+    assert.deepEqual([state, reason], ["deploying", "PodLost"]);
+    await clock.advance(10_000);
+  }
+  provider.replicas.at(-1)!.crash(sayPodLost(new KsError("FUNCTION_CRASHED")));
+  await settle();
+  assert.equal(service.get("f").stored.status.state, "failed");
 });
 
 test("an update without room says what it waits for, asks ever more seldom, and comes through when there is room", async () => {

@@ -20,15 +20,22 @@ export function sayTimedOut(timeoutMs: number, hasHead: boolean): KsError {
   return new KsError("TIMEOUT", { message: `The function ${what} its timeout of ${timeoutSeconds} s`, details: { timeoutSeconds } });
 }
 
-/** Told to the calls beside one that timed out and lets nothing else run. */
+/** Told to all calls within, whichever of them it is that lets nothing else run. */
 export function sayHeld(): KsError {
-  const message = "The replica was stopped: another call held its event loop beyond its timeout";
+  const message =
+    "The replica was stopped: a call held the event loop of this replica beyond its timeout, so that no call in it could go on";
   return new KsError("FUNCTION_CRASHED", { message, details: { reason: "EventLoopHeld" } });
 }
 
 /** The time to drain was over. */
 export function sayDrained(): KsError {
   return new KsError("DRAINING", { message: "The replica had to stop before the call ended", details: { phase: "running" } });
+}
+
+/** The pod went before the code was loaded. */
+export function sayPodLost(cause: KsError): KsError {
+  const message = "PodLost: the function's pod was lost before its code was loaded";
+  return new KsError("FUNCTION_CRASHED", { message, details: { reason: "PodLost", message }, cause });
 }
 
 /** A frame broke the protocol. */

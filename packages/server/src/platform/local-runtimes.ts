@@ -77,7 +77,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         goReady: go?.ready ?? new Promise(() => undefined),
         idleReplicas,
         yieldingReplicas,
-        onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a waiting replica did not start"),
+        onStartFailed: (error, replicaClass) => log.warn({ err: error, ...replicaClass }, "a replica did not start"),
       }),
     async recheck() {
       for (const program of await probes.recheck()) log.info({ program }, "a program for functions has changed; the next start takes it");

@@ -3,7 +3,7 @@ import { languageOf } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../../clock.ts";
 import { describeExit, type ProcessExit } from "../describe-exit.ts";
 import type { FrameReplica, ReplicaTransport } from "../frame-replica.ts";
-import { sayDrained } from "../replica-errors.ts";
+import { sayDrained, sayPodLost } from "../replica-errors.ts";
 import { type ContainerEnd, FRAMES_PORT, type PodView } from "./pod.ts";
 import type { PodLink } from "./pod-link.ts";
 import type { PodWrites } from "./pod-writes.ts";
@@ -140,7 +140,9 @@ export class ServingPods {
       memoryMiB,
       words,
     );
-    replica.end(reason, error);
+    // A pod that is deleted, or lost with its node, says nothing about code that it had not loaded yet.
+    const isLost = replica.readyInfo === undefined && error.code === "FUNCTION_CRASHED" && (end === undefined || serving.pod.isLeaving);
+    replica.end(reason, isLost ? sayPodLost(error) : error);
   }
 
   #forget({ pod }: Serving, graceSeconds: number | undefined): void {

@@ -164,3 +164,12 @@ describe("CapacityLedger", () => {
     );
   });
 });
+
+test("a refusal names the limit that binds", () => {
+  const replicas = buildLedger(1000, [], 1).ledger;
+  replicas.tryReserve(100);
+  assert.throws(() => replicas.reserve(100), /Raise --max-replicas, or try again/);
+  const memory = buildLedger(1000, []).ledger;
+  memory.tryReserve(600);
+  assert.throws(() => memory.reserve(600), /Raise --max-memory, or try again/);
+});

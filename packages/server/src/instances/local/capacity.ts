@@ -148,10 +148,16 @@ export class CapacityLedger {
 
   #noCapacity(memoryMiB: number): KsError {
     const { maxReplicas, maxMemoryMiB } = this.limits;
+    const binding = [
+      ...(this.#replicas < maxReplicas ? [] : ["--max-replicas"]),
+      ...(this.#memoryMiB + memoryMiB <= maxMemoryMiB ? [] : ["--max-memory"]),
+    ];
+    // What is free may be promised to those who came before.
+    const options = binding.length === 0 ? ["--max-replicas", "--max-memory"] : binding;
     return new KsError("NO_CAPACITY", {
       message:
         `No capacity: ${this.#replicas} of ${maxReplicas} replicas and ${this.#memoryMiB} of ${maxMemoryMiB} MiB are in use, ` +
-        `another ${memoryMiB} MiB is needed and too little is idle. Raise --max-replicas or --max-memory, or try again`,
+        `another ${memoryMiB} MiB is needed and too little is idle. Raise ${options.join(" or ")}, or try again`,
       retryAfterMs: 1000,
       details: { replicas: this.#replicas, maxReplicas, memoryMiB: this.#memoryMiB, maxMemoryMiB },
     });

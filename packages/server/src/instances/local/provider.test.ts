@@ -5,6 +5,7 @@ import { KsError } from "@kube-serverless/contracts";
 import { ManualClock } from "../../clock.ts";
 import { encodeFrame, FrameDecoder, FrameType, MAX_FRAME_LENGTH } from "../../protocol/frames.ts";
 import type { Replica, RevisionRef } from "../port.ts";
+import { RuntimeNotStarted } from "../runtime-not-started.ts";
 import { LocalProvider } from "./provider.ts";
 import type { Sandbox, SandboxedProcess, SandboxExit, SandboxSpec } from "./sandbox/port.ts";
 
@@ -45,8 +46,12 @@ class FakeProcess implements SandboxedProcess {
   }
 
   kill(): void {
+    this.end({ code: null, signal: "SIGKILL" });
+  }
+
+  end(exit: SandboxExit): void {
     this.gone = true;
-    this.#exit.resolve({ code: null, signal: "SIGKILL" });
+    this.#exit.resolve(exit);
   }
 
   #send(kind: number, meta: object): void {
@@ -100,6 +105,7 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
   const clock = new ManualClock();
   const sandbox = new FakeSandbox();
   const idle: Replica[] = [];
+  const failures: unknown[] = [];
   const info = { name: "nodejs18", language: "nodejs", version: "18", exact: true, available: true, hint: "" } as const;
   const installed = { language: "nodejs", version: "18", line: "18", program: "/usr/bin/node", prefix: undefined } as const;
   const provider = new LocalProvider({
@@ -122,10 +128,10 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
           replica.drain(60_000);
         },
       })),
-    onStartFailed: (error) => assert.fail(String(error)),
+    onStartFailed: (error) => failures.push(error),
   });
   const start = (memory = 256): Replica => provider.startReplica(buildRevision(memory), () => "code", "serve");
-  return { clock, sandbox, provider, start, idle };
+  return { clock, sandbox, provider, start, idle, failures };
 }
 
 describe("LocalProvider", () => {
@@ -139,6 +145,33 @@ describe("LocalProvider", () => {
     await settle();
     assert.equal(sandbox.processes[0]!.gone, true);
     assert.equal(sandbox.living, provider.use.replicas);
+  });
+
+  test("a slow start is the platform's, which /ready names until the runtime starts again", async () => {
+    const { provider, sandbox, clock, start, failures } = buildProvider({});
+    sandbox.atOnce = false;
+    const slow = start();
+    await settle();
+    await clock.advance(29_999);
+    assert.equal(slow.accepting, true);
+    await clock.advance(1);
+    await assert.rejects(slow.ready, (error: KsError) => error instanceof RuntimeNotStarted && error.code === "NO_CAPACITY");
+    assert.deepEqual(provider.degraded(), ["runtime-nodejs18-not-starting"]);
+    assert.equal(failures.length, 1);
+    sandbox.atOnce = true;
+    await start().ready;
+    assert.deepEqual(provider.degraded(), []);
+  });
+
+  test("a runtime that dies before HELLO is the platform's, one that needs more than the function's memory is not", async () => {
+    const { sandbox, start } = buildProvider({});
+    sandbox.atOnce = false;
+    const [dying, large] = [start(), start()];
+    await settle();
+    sandbox.processes[0]!.end({ code: 1, signal: null });
+    sandbox.processes[1]!.end({ code: null, signal: "SIGKILL", outOfMemory: { limitMiB: 256, peakMiB: 256 } });
+    await assert.rejects(dying.ready, /the runtime nodejs18 did not start: its process ended with code 1/);
+    await assert.rejects(large.ready, (error: KsError) => error.code === "FUNCTION_OUT_OF_MEMORY");
   });
 
   test("a large function gets the room of as many idle ones as it needs", async () => {

@@ -15,12 +15,14 @@ import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "../module-kind.ts";
 import { OutputValve } from "./output-valve.ts";
 import type { Sandbox, SandboxedProcess } from "./sandbox/port.ts";
+import { RuntimeNotStarted } from "../runtime-not-started.ts";
 import { StartGate } from "./start-gate.ts";
 import { awaitHello, type WaitingReplica } from "./waiting-replica.ts";
 
 /** Loading code may take so long. */
 const LOAD_TIMEOUT_MS = 10_000;
-const HELLO_TIMEOUT_MS = 10_000;
+/** Ten times what a runtime takes on a slow machine: on a busy one, a start that is given up makes the next no faster. */
+const HELLO_TIMEOUT_MS = 30_000;
 
 /** Where what functions print goes. */
 export interface OutputSink {
@@ -69,6 +71,7 @@ export interface LocalProviderOptions {
   onStartFailed(error: unknown, replicaClass: ReplicaClass): void;
 }
 
+type ProcessPlan = StartPlan & { functionFolder?: string };
 /** Room on the machine: there at once, or when something idle has gone. */
 type Room = Reservation | Promise<Reservation> | undefined;
 type Claim = { pooled: PooledReplica; room: undefined } | { pooled: undefined; room: Reservation | Promise<Reservation> };
@@ -81,6 +84,8 @@ export class LocalProvider implements ReplicaProvider {
   readonly #gate = new StartGate(availableParallelism());
   readonly #replicas = new Set<FrameReplica>();
   readonly #reservations = new WeakMap<Replica, Reservation>();
+  /** Runtimes whose last start failed. */
+  readonly #notStarting = new Set<string>();
   readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
   /** Process ids of this run are told apart from those of an earlier one. */
   readonly #runId = Date.now().toString(36);
@@ -138,7 +143,8 @@ export class LocalProvider implements ReplicaProvider {
       .state()
       .filter((pool) => pool.configured > 0 && pool.waiting.length === 0)
       .map((pool) => `pool-${pool.runtime}-empty`);
-    return [...this.#options.sandbox.strength.degraded, ...new Set(empty)];
+    const notStarting = [...this.#notStarting].map((runtime) => `runtime-${runtime}-not-starting`);
+    return [...this.#options.sandbox.strength.degraded, ...new Set(empty), ...notStarting];
   }
 
   async poolState(): Promise<PoolState[]> {
@@ -340,24 +346,35 @@ export class LocalProvider implements ReplicaProvider {
   #startWaiting(replicaClass: ReplicaClass, urgent: boolean, id = this.#newId(replicaClass.runtime)): Promise<WaitingReplica> {
     // Planned outside the gate: Go's first plan waits until its tools are made.
     const planned = this.#plan(replicaClass, id);
-    return planned.then((plan) => this.#gate.run(urgent, () => this.#spawn(plan, replicaClass, id)));
+    return planned.then((plan) => this.#gate.run(urgent, () => this.#startProcess(plan, replicaClass, id)));
   }
 
-  async #spawn(plan: StartPlan & { functionFolder?: string }, replicaClass: ReplicaClass, id: string): Promise<WaitingReplica> {
-    const process = await this.#options.sandbox.spawn({
-      id,
-      command: plan.command,
-      environment: plan.environment,
-      memoryMiB: replicaClass.memoryMiB,
-      network: replicaClass.network,
-      binds: plan.binds,
+  async #startProcess(plan: ProcessPlan, replicaClass: ReplicaClass, id: string): Promise<WaitingReplica> {
+    const { runtime, memoryMiB } = replicaClass;
+    const { clock } = this.#options;
+    try {
+      const process = await this.#spawn(plan, replicaClass, id);
+      const waiting = await awaitHello({ process, functionFolder: plan.functionFolder, runtime, memoryMiB }, clock, HELLO_TIMEOUT_MS);
+      this.#notStarting.delete(runtime);
+      return waiting;
+    } catch (error) {
+      if (error instanceof RuntimeNotStarted && !this.#stopping) this.#notStarting.add(runtime);
+      throw error;
+    }
+  }
+
+  async #spawn(plan: ProcessPlan, { runtime, memoryMiB, network }: ReplicaClass, id: string): Promise<SandboxedProcess> {
+    const { command, environment, binds } = plan;
+    const spawning = this.#options.sandbox.spawn({ id, command, environment, memoryMiB, network, binds });
+    const process = await spawning.catch((error: unknown) => {
+      throw error instanceof KsError ? error : new RuntimeNotStarted(runtime, (error as Error).message, error);
     });
     const { functionFolder } = plan;
     if (functionFolder !== undefined) void process.exited.then(() => this.#options.go?.release(functionFolder));
-    return awaitHello(process, functionFolder, this.#options.clock, HELLO_TIMEOUT_MS);
+    return process;
   }
 
-  async #plan(replicaClass: ReplicaClass, id: string): Promise<StartPlan & { functionFolder?: string }> {
+  async #plan(replicaClass: ReplicaClass, id: string): Promise<ProcessPlan> {
     const entry = this.#entry(replicaClass.runtime);
     const { sandbox, runtimesFolder, python } = this.#options;
     const stage = (source: string): Promise<{ source: string; target: string }> => sandbox.stage(source);
@@ -372,6 +389,7 @@ export class LocalProvider implements ReplicaProvider {
       error instanceof KsError
         ? error
         : new KsError("INTERNAL", { message: `Internal server error: ${(error as Error).message}`, cause: error });
+    if (known instanceof RuntimeNotStarted) this.#options.onStartFailed(known, this.#classOf(replica.revision));
     replica.end(known.code === "FUNCTION_FAILED" ? "failed" : "crashed", known);
   }
 }

@@ -20,7 +20,7 @@ test("the end of a replica that was claimed does not keep its last frames from b
     memoryMiB: async () => 0,
     kill: () => undefined,
   };
-  const waiting = awaitHello(process, undefined, new ManualClock(), 1000);
+  const waiting = awaitHello({ process, functionFolder: undefined, runtime: "nodejs18", memoryMiB: 256 }, new ManualClock(), 1000);
   frames.push(encodeFrame(0, FrameType.HELLO, false, `{"protocol":${PROTOCOL_VERSION}}`, Buffer.alloc(0)));
   await waiting;
 

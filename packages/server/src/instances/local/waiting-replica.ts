@@ -1,5 +1,7 @@
-import { KsError } from "@kube-serverless/contracts";
+import { languageOf } from "@kube-serverless/contracts";
 import type { Clock } from "../../clock.ts";
+import { describeExit } from "../describe-exit.ts";
+import { RuntimeNotStarted } from "../runtime-not-started.ts";
 import { FrameDecoder, FrameType, parseMeta, PROTOCOL_VERSION, ProtocolError } from "../../protocol/frames.ts";
 import type { SandboxedProcess } from "./sandbox/port.ts";
 
@@ -14,13 +16,21 @@ export interface WaitingReplica {
   dead: boolean;
 }
 
-/** Waits for HELLO. @throws KsError `FUNCTION_CRASHED` when the process ends first, or says something else, or nothing in time. */
-export async function awaitHello(
-  process: SandboxedProcess,
-  functionFolder: string | undefined,
-  clock: Clock,
-  timeoutMs: number,
-): Promise<WaitingReplica> {
+/** A process that has been spawned, and what it is to become. */
+export interface StartingReplica {
+  process: SandboxedProcess;
+  functionFolder: string | undefined;
+  runtime: string;
+  memoryMiB: number;
+}
+
+/**
+ * Waits for HELLO.
+ * @throws RuntimeNotStarted when the process ends first, or says something else, or nothing in time
+ * @throws KsError `FUNCTION_OUT_OF_MEMORY` when the function's memory is too little even for its runtime
+ */
+export async function awaitHello(starting: StartingReplica, clock: Clock, timeoutMs: number): Promise<WaitingReplica> {
+  const { process, functionFolder, runtime, memoryMiB } = starting;
   const startedAtMs = clock.monotonicMs();
   const stderr: string[] = [];
   const collect = (chunk: Buffer): void => void (stderr.length < 20 && stderr.push(chunk.toString("utf8")));
@@ -32,10 +42,11 @@ export async function awaitHello(
   } catch (error) {
     process.kill();
     // Its room is given on only when it is gone.
-    await process.exited;
-    const detail = stderr.join("").trim().slice(0, 2000);
-    const message = `The runtime did not start: ${(error as Error).message}${detail === "" ? "" : `: ${detail}`}`;
-    throw new KsError("FUNCTION_CRASHED", { message, cause: error });
+    const exit = await process.exited;
+    const printed = stderr.join("").trim().slice(0, 2000);
+    const known = describeExit(exit, languageOf(runtime), memoryMiB, printed).error;
+    if (known.code === "FUNCTION_OUT_OF_MEMORY") throw known;
+    throw new RuntimeNotStarted(runtime, `${(error as Error).message}${printed === "" ? "" : `: ${printed}`}`, error);
   } finally {
     process.stderr.off("data", collect);
     process.stdout.off("data", discard);
@@ -60,7 +71,7 @@ function receiveHello(process: SandboxedProcess, clock: Clock, timeoutMs: number
       if (error === undefined) resolve();
       else reject(error);
     };
-    const timer = clock.setTimer(timeoutMs, () => settle(new Error(`no HELLO within ${timeoutMs} ms`)));
+    const timer = clock.setTimer(timeoutMs, () => settle(new Error(`it did not say HELLO within ${timeoutMs} ms`)));
     const decoder = new FrameDecoder((_stream, kind, _more, meta) => {
       if (kind !== FrameType.HELLO) throw new ProtocolError(`type ${kind} before HELLO`);
       const protocol = parseMeta(meta)["protocol"];
@@ -76,6 +87,6 @@ function receiveHello(process: SandboxedProcess, clock: Clock, timeoutMs: number
     };
     process.frames.on("data", receive);
     process.frames.on("error", () => undefined);
-    void process.exited.then((exit) => settle(new Error(`the process ended with ${exit.signal ?? `code ${exit.code}`}`)));
+    void process.exited.then((exit) => settle(new Error(`its process ended with ${exit.signal ?? `code ${exit.code}`}`)));
   });
 }
