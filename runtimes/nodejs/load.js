@@ -145,6 +145,7 @@ function startsWithPlace(error, filename) {
 
 /** `SyntaxError: Unexpected token '}' (index.js:3)` */
 function locate(error, filename, line) {
+  if (error === null || error === undefined) return `The code threw ${error} while it was loaded, instead of an Error`;
   const { type, message } = describeError(error);
   return cut(`${type}: ${message}${line === "" ? "" : ` (${filename.slice(FOLDER.length + 1)}:${line})`}`, 8_192);
 }

@@ -20,7 +20,8 @@ npm start -- --config settings.json           # a file (or KS_CONFIG)
 \`\`\`
 
 Times are written \`500ms\`, \`60s\`, \`2m\` or \`1h\` (a bare number is seconds), sizes \`512MiB\`, \`4GiB\` or \`80%\`. Lists are written with commas;
-a flag of a list may be repeated. An unknown flag is refused; an unknown \`KS_\` variable is told in the log.
+a flag of a list may be repeated. An unknown flag is refused; an unknown \`KS_\` variable is told in the log, and an empty
+variable counts as not set; an empty flag is a value like any other.
 `;
 
 /** `docs/reference/configuration.md`. */

@@ -234,3 +234,11 @@ test("takes who may call, how often and for how much; a signature needs its secr
     /^triggers\[0\].config.signature.scheme: must be one of github, stripe$/,
   );
 });
+
+test("problems come in the order of the body", () => {
+  const triggers = Array.from({ length: 12 }, (_, i) => ({ type: "http", config: { path: i === 0 || i === 10 ? "none" : `/p${i}` } }));
+  triggers[10]!.type = "htp";
+  const body = { memory: 1, triggers, ...minimal, x: 1, handler: "a..b" };
+  const fields = problemsOf(body).map((problem) => /^[^.:]*/.exec(problem)?.[0]);
+  assert.deepEqual(fields, ["memory", "triggers[0]", "triggers[10]", "handler", "x"]);
+});

@@ -9,7 +9,7 @@ import {
 import { KsError } from "./error.ts";
 import { defaultConcurrency, FunctionSpec, MAX_CODE_BYTES } from "./function.ts";
 import { checkHandler } from "./handler.ts";
-import { boundProblems, describeIssues, formatPath, type Problem } from "./problem.ts";
+import { boundProblems, describeIssues, formatPath, type Problem, sortProblems } from "./problem.ts";
 import { languageOf, Runtime } from "./runtime.ts";
 import { checkTriggers, type CronCheck } from "./trigger-checks.ts";
 
@@ -35,7 +35,8 @@ export function parseFunctionSpec(input: unknown, checks: SpecChecks = {}): Func
   const problems = parsed.success ? [] : describeIssues(parsed.error.issues, SPEC_FIELDS);
   const told = new Set(problems.map((problem) => problem.path));
   problems.push(...findSpecProblems(given, checks).filter((problem) => !told.has(problem.path)));
-  if (!parsed.success || problems.length > 0) throw new KsError("INVALID_REQUEST", { details: boundProblems(problems) });
+  if (!parsed.success || problems.length > 0)
+    throw new KsError("INVALID_REQUEST", { details: boundProblems(sortProblems(problems, given)) });
   return { ...parsed.data, concurrency: parsed.data.concurrency ?? defaultConcurrency(parsed.data.runtime) };
 }
 

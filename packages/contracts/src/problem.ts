@@ -17,6 +17,19 @@ export function boundProblems(problems: readonly Problem[]): readonly Problem[] 
   return [...problems.slice(0, MAX_PROBLEMS), { path: "", message: `has ${problems.length - MAX_PROBLEMS} more problems` }];
 }
 
+/** In the order of the body's fields and lists, so that who mends them goes from top to bottom; fields that it lacks come last. */
+export function sortProblems(problems: readonly Problem[], body: Readonly<Record<string, unknown>>): Problem[] {
+  const fields = Object.keys(body);
+  const placeOf = ({ path }: Problem): [field: number, index: number] => {
+    const [, field = "", index = "-1"] = /^([^.[]*)(?:\[(\d+)\])?/.exec(path) ?? [];
+    const place = fields.indexOf(field);
+    return [place < 0 ? fields.length : place, Number(index)];
+  };
+  const placed = problems.map((problem) => ({ problem, place: placeOf(problem) }));
+  placed.sort((a, b) => a.place[0] - b.place[0] || a.place[1] - b.place[1]);
+  return placed.map(({ problem }) => problem);
+}
+
 /** `triggers[0].config.path`; names that are no identifiers in brackets and quotes. */
 export function formatPath(path: readonly PropertyKey[]): string {
   let text = "";

@@ -55,6 +55,12 @@ function testLoading(language: ShimLanguage): void {
       message: /^Error: Cannot find module '\.\/other'.*\(index\.js:2\)$/,
     },
     {
+      name: "code that throws null",
+      code: "throw null;\n",
+      reason: "LoadError",
+      message: /^The code threw null while it was loaded/,
+    },
+    {
       name: "code that throws",
       code: "\nthrow new TypeError('no luck');\n",
       reason: "LoadError",

@@ -72,7 +72,7 @@ test("the list is sorted, leaves the code out, and comes in parts where asked", 
     path = /<([^>]+)>; rel="next"/.exec(part.response.headers.get("link") ?? "")?.[1];
   }
   assert.deepEqual(seen, ["a", "b", "c"]);
-  for (const query of ["limit=0", "limit=x", "limit=", "cursor=!"]) {
+  for (const query of ["limit=0", "limit=x", "limit=", "cursor=!", "limt=2"]) {
     assert.equal((await api.send("GET", `/api/v1/functions?${query}`)).body.code, "BAD_REQUEST", query);
   }
 });

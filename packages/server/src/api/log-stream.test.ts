@@ -38,7 +38,7 @@ test("logs are read by tail, time and call", async (t) => {
   assert.deepEqual(await read("?since=2026-01-15T10:30:01Z"), []);
   assert.equal((await read("?since=2026-01-15T11:30:00%2B01:00&tail=1000")).length, 150);
   assert.deepEqual(await read("?since=10m"), []);
-  for (const query of ["?tail=-1", "?tail=x", "?since=yesterday", "?since=2026-01-15T10:30:00", "?follow=maybe"]) {
+  for (const query of ["?tail=-1", "?tail=x", "?tial=5", "?x=1", "?since=yesterday", "?since=2026-01-15T10:30:00", "?follow=maybe"]) {
     assert.equal((await api.send("GET", `/api/v1/functions/hello/logs${query}`)).body.code, "BAD_REQUEST", query);
   }
 });

@@ -181,6 +181,8 @@ const wrongValues: [flag: string, text: string][] = [
   ["runtime-path", "python39=bin/python"],
   ["cost-per-invocation", "-1"],
   ["host", "0.0.0.0:80"],
+  ["host", "5.5.5.5.5"],
+  ["host", "127.0.0.256"],
 ];
 for (const [flag, text] of wrongValues) {
   test(`--${flag} refuses '${text}'`, () => {

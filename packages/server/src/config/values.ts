@@ -112,6 +112,8 @@ export function parseList<T>(
 
 export function parseHost(text: string): Parsed<string> {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
+  // No name ends in digits alone (URL standard, "ends in a number"): it was meant as an address.
+  if (isIP(bare) === 0 && /(^|\.)\d+$/.test(bare)) return { problem: `must be an address or a host name, and '${text}' is no address` };
   if (isIP(bare) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(bare)) return { value: bare.toLowerCase() };
   return { problem: `must be an address or a host name without a port, not '${text}'` };
 }
