@@ -81,6 +81,14 @@ describe("functions by two doors", { skip: apiServerMissing() }, () => {
     await waitFor("its events", async () => (await kubectl("events", "--for", "function/rest")).includes("Deployed"));
   });
 
+  test("what no function can be called is 404, and no path to something else of the API server", async () => {
+    for (const name of ["a%2Fstatus", "A", "a.b", "x".repeat(51), "kube-x"]) {
+      for (const path of [`/functions/${name}`, `/functions/${name}/metrics`]) assert.equal((await send("GET", path)).status, 404, path);
+      assert.equal((await send("DELETE", `/functions/${name}`)).status, 404, name);
+      assert.equal((await send("POST", `/functions/${name}/invoke`, {})).status, 404, name);
+    }
+  });
+
   test("a function made by kubectl is called within a second, and seen by REST", async () => {
     await cluster.apply([manifest("declared", { code: code("by kubectl") })]);
     await settled("declared");

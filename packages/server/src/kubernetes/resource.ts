@@ -43,10 +43,14 @@ export interface Resource {
   namespace?: string;
 }
 
-/** Path of the collection, or of one object of it and perhaps a subresource. */
+// The API server decodes `%2F` before it splits: a name with a slash would choose a subresource.
+const NAME = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/;
+
+/** Path of the collection, or of one object of it and perhaps a subresource. @throws Error for a name that no object has */
 export function buildPath({ apiVersion, plural, namespace }: Resource, name?: string, subresource?: string): string {
   const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   const parts = [...(namespace === undefined ? [] : ["namespaces", namespace]), plural];
+  if (name !== undefined && !NAME.test(name)) throw new Error(`No ${plural} has the name ${JSON.stringify(name.slice(0, 100))}`);
   if (name !== undefined) parts.push(name);
   if (subresource !== undefined) parts.push(subresource);
   return `${root}/${parts.map(encodeURIComponent).join("/")}`;

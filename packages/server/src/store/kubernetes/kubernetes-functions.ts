@@ -1,5 +1,4 @@
-import type { FunctionSpec } from "@kube-serverless/contracts";
-import { type CronCheck, KsError } from "@kube-serverless/contracts";
+import { type CronCheck, FunctionName, type FunctionSpec, KsError } from "@kube-serverless/contracts";
 import type { Clock } from "../../clock.ts";
 import type { ApiClient } from "../../kubernetes/api-client.ts";
 import { hasStatus } from "../../kubernetes/api-error.ts";
@@ -235,6 +234,8 @@ export class KubernetesFunctions implements DeclaredFunctions {
   }
 
   #find(name: string): Promise<Persisted<FunctionObject> | undefined> {
+    // Anybody may ask for any name; what no function can be called is no question to the API server.
+    if (!FunctionName.safeParse(name).success) return Promise.resolve(undefined);
     return asking(() => this.#options.client.find<FunctionObject>(this.#options.resources.functions, name));
   }
 
