@@ -5,10 +5,12 @@ import type { StoredFunction } from "../store/port.ts";
 import type { TaskGroup } from "../task-group.ts";
 import { applyChange } from "./apply-change.ts";
 import { buildFailedError, type Deployer } from "./deployer.ts";
-import { findPathHolder } from "./path-admission.ts";
+import { findPathHolder, routeKeys } from "./path-admission.ts";
 import { type EntryParts, FunctionEntry, type FunctionRegistry } from "./registry.ts";
 
 const RETRY_MS = 1000;
+/** Of a function without HTTP triggers. */
+const NO_CLAIMS = "[[],[],[]]";
 
 export interface ReconcilerOptions extends EntryParts {
   clock: Clock;
@@ -36,6 +38,8 @@ interface Work {
   isOwned: boolean;
   redeploy: string | undefined;
   nameTaken: string | undefined;
+  /** What others have to mind of its paths, as it was last looked at. */
+  claims: string;
 }
 
 /**
@@ -59,6 +63,7 @@ export class Reconciler {
       isOwned: false,
       redeploy: latest.redeploy,
       nameTaken: undefined,
+      claims: NO_CLAIMS,
     };
     this.#work.set(latest.uid, work);
     work.latest = latest;
@@ -99,6 +104,7 @@ export class Reconciler {
       while (work.isPending && !this.#stopped && this.#work.get(work.latest.uid) === work) {
         work.isPending = false;
         await this.#reconcile(work);
+        this.#mindClaims(work);
       }
     } catch (error) {
       this.#options.clock.setTimer(RETRY_MS, () => this.#run(work));
@@ -144,6 +150,14 @@ export class Reconciler {
     this.#replace(entry, visibleOf(work.latest));
   }
 
+  /** Its paths may go before those of a function that is owned here, or have become free for it. */
+  #mindClaims(work: Work): void {
+    const claims = claimsOf(work.latest);
+    if (claims === work.claims) return;
+    work.claims = claims;
+    this.#recheckConflicts(work);
+  }
+
   #replace(entry: FunctionEntry, stored: StoredFunction): void {
     entry.stored = stored;
     this.#options.registry.syncRoutes(entry);
@@ -167,7 +181,7 @@ export class Reconciler {
       // Said while it is built: who waits sees that it is under way.
       await functions.putFunction(stored);
     } else deployer.applyInPlace(entry);
-    this.#recheckConflicts();
+    this.#recheckConflicts(work);
   }
 
   /** True when the spec cannot be deployed, which its status says then; what served goes on. */
@@ -193,6 +207,7 @@ export class Reconciler {
     this.#replace(entry, stored);
     entry.existingDispatcher?.fail(buildFailedError(stored));
     functions.report(declared.uid, conflict.reason === "RouteConflict" ? "RouteConflict" : "DeployFailed", conflict.message);
+    this.#recheckConflicts(work);
     return true;
   }
 
@@ -206,15 +221,20 @@ export class Reconciler {
   }
 
   /** Paths have changed hands: who was held back for one may go on, and who has one that another goes before gives way. */
-  #recheckConflicts(): void {
+  #recheckConflicts(except?: Work): void {
     const { functions, registry } = this.#options;
     for (const work of this.#work.values()) {
-      if (!work.isOwned || work.isRunning) continue;
+      if (!work.isOwned || work === except) continue;
       const entry = registry.byUid(work.latest.uid);
       const isHeld = entry?.stored.status.reason === "RouteConflict";
       if (isHeld || findPathHolder(work.latest, registry, (uid) => functions.byUid(uid)) !== undefined) this.#run(work);
     }
   }
+}
+
+/** What of a function's paths decides who goes before whom. */
+function claimsOf({ uid, spec, served, status: { admittedPaths } }: DeclaredFunction): string {
+  return JSON.stringify([routeKeys(uid, spec), served === undefined ? [] : routeKeys(uid, served.spec), admittedPaths]);
 }
 
 /** Not for its code: the same spec may go on once the reason is gone. */
