@@ -3,7 +3,7 @@
 import _socket
 import os
 import sys
-from _signal import SIGTERM, signal
+from _signal import SIGTERM, set_wakeup_fd, signal
 from _thread import allocate_lock
 from select import POLLIN, poll
 from time import monotonic
@@ -46,7 +46,10 @@ def listen(replica, environment):
             replica.exit(_EXIT_USED_BEFORE)
     replica.read_peak_mib = _find_peak_reader()
     pod = replica.reader = Pod(replica, environment)
-    signal(SIGTERM, lambda _number, _frame: pod.wake_to_leave())
+    # The kernel may give a signal to any thread, and only the main one, which may wait for a call, runs handlers: the byte that the
+    # interpreter writes at once wakes the thread that reads.
+    signal(SIGTERM, lambda _number, _frame: None)
+    set_wakeup_fd(pod.wake_descriptor, warn_on_full_buffer=False)
 
 
 class Pod:
@@ -66,18 +69,11 @@ class Pod:
         self._number = 0
         self._leave_at = None
         self._listener = _bind(host.strip("[]"), int(port))
-        self._wake_in, self._wake_out = os.pipe()
-        os.set_blocking(self._wake_out, False)
+        self._wake_in, self.wake_descriptor = os.pipe()
+        os.set_blocking(self.wake_descriptor, False)
         self._poller = poll()
         self._poller.register(self._listener.fileno(), POLLIN)
         self._poller.register(self._wake_in, POLLIN)
-
-    def wake_to_leave(self):
-        """SIGTERM; the thread that reads does the rest."""
-        try:
-            os.write(self._wake_out, b"t")
-        except OSError:
-            pass  # It was told already.
 
     def wait_readable(self, timeout_ms):
         """Whether there is something to receive, waiting so long for it."""
@@ -87,7 +83,9 @@ class Pod:
         """Waits for something to come from whomever, and does what it asks for; the caller holds `reading`."""
         for descriptor, _ in self._poller.poll(self._next_timeout_ms()):
             if descriptor == self._wake_in:
-                os.read(descriptor, 64)
+                # User code may have handlers for other signals.
+                if SIGTERM not in os.read(descriptor, 64):
+                    continue
                 self._leave_at = monotonic() + _LEAVE_TIMEOUT_S
                 self.replica.leave()
             elif descriptor == self._listener.fileno():

@@ -15,6 +15,7 @@ import { retryQueueOf, Topology } from "./topology.ts";
 
 /** Beyond this many attempts the waits repeat: see `retryDelays`. */
 const ATTEMPTS_WITH_ALL_DELAYS = 100;
+const RETRY_AFTER_MS = 5_000;
 const CONNECTION_WAIT_MS = 2_000;
 
 export interface AmqpQueueOptions {
@@ -130,18 +131,38 @@ class AmqpQueues implements QueueDriver {
 
   /** Asks the broker, within the limits of a caller's patience. */
   async #ask<T>(question: (topology: Topology) => Promise<T>): Promise<T> {
-    const model = await this.#consuming.waitForModel(CONNECTION_WAIT_MS);
-    if (model === undefined) throw unavailable(`RabbitMQ is away (${this.#consuming.lastError}); try again later`);
-    const answer = question(this.#topologyOf(model)).catch((error: Error) => {
-      throw unavailable(`RabbitMQ refused: ${error.message}`, error);
+    const answer = this.#askOnce(question).catch((lost: unknown) => {
+      // Every question may be asked twice, and a broker that is there may end a connection, as for a queue that is just being deleted.
+      if (lost instanceof LostConnection) return this.#askOnce(question);
+      throw lost;
     });
     const limitMs = this.#options.replyLimitMs;
     return await withLimit(this.#options.clock, limitMs, answer, () => {
       throw unavailable(`RabbitMQ did not answer within ${limitMs} ms`);
     });
   }
+
+  /** @throws LostConnection when the connection ended meanwhile */
+  async #askOnce<T>(question: (topology: Topology) => Promise<T>): Promise<T> {
+    const model = await this.#consuming.waitForModel(CONNECTION_WAIT_MS);
+    if (model === undefined) throw unavailable(`RabbitMQ is away (${this.#consuming.lastError}); try again later`);
+    try {
+      return await question(this.#topologyOf(model));
+    } catch (error) {
+      const { message } = error as Error;
+      if (this.#consuming.model !== model) throw new LostConnection(`RabbitMQ ended the connection: ${message}`, error);
+      throw unavailable(`RabbitMQ refused: ${message}`, error);
+    }
+  }
+}
+
+/** The connection ended while the broker was asked. */
+class LostConnection extends KsError {
+  constructor(message: string, cause: unknown) {
+    super("STORE_UNAVAILABLE", { message, retryAfterMs: RETRY_AFTER_MS, cause });
+  }
 }
 
 function unavailable(message: string, cause?: unknown): KsError {
-  return new KsError("STORE_UNAVAILABLE", { message, retryAfterMs: 5_000, cause });
+  return new KsError("STORE_UNAVAILABLE", { message, retryAfterMs: RETRY_AFTER_MS, cause });
 }
