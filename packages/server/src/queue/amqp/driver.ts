@@ -54,6 +54,8 @@ class AmqpQueues implements QueueDriver {
   readonly #newQueues: NewQueues;
   readonly #publisher: ConfirmPublisher;
   readonly #consumers = new Set<AmqpConsumer>();
+  /** Queues that somebody here has asked for. */
+  readonly #declared = new Map<string, Pick<Subscription, "queue" | "exchange" | "routingKey">>();
   readonly #topologies = new WeakMap<ChannelModel, Topology>();
 
   constructor(options: CompiledOptions) {
@@ -70,12 +72,20 @@ class AmqpQueues implements QueueDriver {
   }
 
   declare(queue: Pick<Subscription, "queue" | "exchange" | "routingKey">): Promise<void> {
+    this.#declared.set(queue.queue, queue);
     return this.#ask((topology) => topology.ensureQueue(queue));
   }
 
   async publish(queue: string, message: QueueMessage): Promise<void> {
     checkPublication(queue, message);
-    await this.#publisher.publish({ queue, body: message.body, properties: buildProperties(message) });
+    const outgoing = { queue, body: message.body, properties: buildProperties(message) };
+    const declared = this.#declared.get(queue);
+    await this.#publisher.publish(outgoing).catch(async (error: unknown) => {
+      // The broker was away when it was asked for, or somebody has deleted it.
+      if (declared === undefined || !(error instanceof KsError) || error.code !== "QUEUE_NOT_FOUND") throw error;
+      await this.#ask((topology) => topology.ensureQueue(declared));
+      await this.#publisher.publish(outgoing);
+    });
   }
 
   /** Asks queue by queue, so a message that moves meanwhile may be counted twice or not at all. */
@@ -92,6 +102,12 @@ class AmqpQueues implements QueueDriver {
   }
 
   consume(subscription: Subscription): Consumer {
+    const { queue, exchange, routingKey } = subscription;
+    this.#declared.set(queue, {
+      queue,
+      ...(exchange === undefined ? {} : { exchange }),
+      ...(routingKey === undefined ? {} : { routingKey }),
+    });
     const context: AmqpConsumerContext = {
       link: this.#consuming,
       publisher: this.#publisher,
