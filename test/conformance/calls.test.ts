@@ -67,8 +67,7 @@ describe("a replica", { concurrency: 4 }, () => {
 });
 
 describe("a connection", { concurrency: 4 }, () => {
-  const key = Object.entries(platform.client.authorization).map(([field, value]) => `${field}: ${value}\r\n`);
-  const head = (line: string): string => `${line} HTTP/1.1\r\nHost: ${platform.host}\r\n${key.join("")}`;
+  const head = (line: string): string => `${line} HTTP/1.1\r\nHost: ${platform.host}\r\n${platform.client.authorizationLines}`;
 
   test("is kept, and closed once nothing came for long enough", { skip: needsOwn }, async () => {
     const connection = await platform.connect();

@@ -179,7 +179,9 @@ describe("a function's own host", { concurrency: 4 }, () => {
 
   test("stands in absolute form for the Host header", async () => {
     const connection = await platform.connect();
-    connection.write(`GET http://${name}.kube-serverless/there HTTP/1.1\r\nHost: ${platform.host}\r\nConnection: close\r\n\r\n`);
+    connection.write(
+      `GET http://${name}.kube-serverless/there HTTP/1.1\r\nHost: ${platform.host}\r\n${platform.client.authorizationLines}Connection: close\r\n\r\n`,
+    );
     const response = await connection.read();
     assert.deepEqual([response.status, JSON.parse(response.body).path], [200, "/there"]);
     connection.destroy();

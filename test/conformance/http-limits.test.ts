@@ -5,6 +5,7 @@ import { openPlatform } from "./support/platform.ts";
 import { missingCurl, missingRequests, runNode, runPython, runShell } from "./support/run-program.ts";
 
 const platform = await openPlatform();
+const key = platform.client.authorizationLines;
 
 const MIB = 1024 * 1024;
 const CALL_LIMIT = 6 * MIB;
@@ -100,8 +101,8 @@ print(json.dumps(sorted(seen)))`);
   });
 
   test("over the limit: the 413 arrives in curl", { skip: missingCurl }, async () => {
-    const key = Object.entries(platform.client.authorization).map(([name, value]) => `-H '${name}: ${value}'`);
-    const send = `head -c 20000000 /dev/zero | curl -sS -o /dev/null -w '%{http_code} ' ${key.join(" ")} -H 'Content-Type: text/plain'`;
+    const keyOptions = Object.entries(platform.client.authorization).map(([name, value]) => `-H '${name}: ${value}'`);
+    const send = `head -c 20000000 /dev/zero | curl -sS -o /dev/null -w '%{http_code} ' ${keyOptions.join(" ")} -H 'Content-Type: text/plain'`;
     const url = `${platform.url}/fn/${echo}`;
     const printed = await runShell(`${send} --data-binary @- ${url}; ${send} -H 'Transfer-Encoding: chunked' -T - ${url}`);
     assert.equal(printed, "413 413 ");
@@ -109,7 +110,7 @@ print(json.dumps(sorted(seen)))`);
 
   test("that only claims to be too long is refused at its head", async () => {
     const connection = await platform.connect();
-    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\nContent-Length: 99999999999\r\n\r\n`);
+    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\n${key}Content-Length: 99999999999\r\n\r\n`);
     const { status, body } = await connection.read();
     assert.deepEqual([status, JSON.parse(body).code], [413, "BODY_TOO_LARGE"]);
     connection.destroy();
@@ -117,7 +118,7 @@ print(json.dumps(sorted(seen)))`);
 
   test("that never ends is cut after 64 MiB or 10 s", async () => {
     const connection = await platform.connect();
-    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\n${key}Transfer-Encoding: chunked\r\n\r\n`);
     const chunk = Buffer.concat([Buffer.from("100000\r\n"), Buffer.alloc(MIB, "a"), Buffer.from("\r\n")]);
     for (let i = 0; i < 7; i++) connection.write(chunk);
     assert.equal((await connection.read()).status, 413);
@@ -131,7 +132,7 @@ print(json.dumps(sorted(seen)))`);
   test("whose caller goes away in the middle harms nobody", async () => {
     for (let i = 0; i < 5; i++) {
       const connection = await platform.connect();
-      connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\nContent-Length: 1000\r\n\r\nhalf`);
+      connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\n${key}Content-Length: 1000\r\n\r\nhalf`);
       connection.destroy();
     }
     assert.equal((await platform.call(echo)).json, 0);
@@ -140,7 +141,7 @@ print(json.dumps(sorted(seen)))`);
 
 describe("Expect", { concurrency: 4 }, () => {
   const head = (length: number, expectation = "100-continue"): string =>
-    `POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\nContent-Type: text/plain\r\nContent-Length: ${length}\r\nExpect: ${expectation}\r\n\r\n`;
+    `POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\n${key}Content-Type: text/plain\r\nContent-Length: ${length}\r\nExpect: ${expectation}\r\n\r\n`;
 
   test("100-continue is honoured where the body may come", async () => {
     const connection = await platform.connect();
@@ -205,7 +206,7 @@ describe("a slow", { concurrency: 2 }, () => {
 
   test("body that makes progress is waited for", async () => {
     const connection = await platform.connect();
-    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\nContent-Length: 12\r\n\r\n`);
+    connection.write(`POST /fn/${echo} HTTP/1.1\r\nHost: ${platform.host}\r\n${key}Content-Length: 12\r\n\r\n`);
     for (let i = 0; i < 12; i++) {
       connection.write("a");
       await new Promise((resolve) => setTimeout(resolve, 1000));

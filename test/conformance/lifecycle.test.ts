@@ -353,10 +353,7 @@ describe("a connection", () => {
   test("serves one request after the other, errors in between", async () => {
     const name = await platform.deploy(version(7));
     const connection = await platform.connect();
-    const head = (line: string): string => {
-      const key = Object.entries(platform.client.authorization).map(([field, value]) => `${field}: ${value}\r\n`);
-      return `${line} HTTP/1.1\r\nHost: ${platform.host}\r\n${key.join("")}\r\n`;
-    };
+    const head = (line: string): string => `${line} HTTP/1.1\r\nHost: ${platform.host}\r\n${platform.client.authorizationLines}\r\n`;
     connection.write(head(`GET /fn/${name}`));
     assert.equal((await connection.read()).body, "7");
     connection.write(head("GET /api/v1/functions/absent-of-all"));

@@ -47,6 +47,13 @@ export class Client {
     return this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
   }
 
+  /** The same as lines of a head that a test writes itself. */
+  get authorizationLines(): string {
+    return Object.entries(this.authorization)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join("");
+  }
+
   /** Sends the head alone; the test writes the body and ends it. */
   begin({ method, path, headers }: Question): ClientRequest {
     const { protocol, hostname, port } = this.#base;

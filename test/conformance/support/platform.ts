@@ -128,6 +128,8 @@ export interface FunctionStatus {
   lastInvocation?: string;
 }
 
+const OWN_KEY = "the-key-of-the-conformance-suite";
+
 let count = 0;
 
 /** A name that no other test, run or user has. */
@@ -147,7 +149,8 @@ export function completeWish(wish: Wish): Wish & { name: string } {
 }
 
 /**
- * The platform at `KS_CONFORMANCE_URL`, with the key `KS_CONFORMANCE_KEY`; without a URL a server of its own with these flags.
+ * The platform at `KS_CONFORMANCE_URL`, with the key `KS_CONFORMANCE_KEY`; without a URL a server of its own with these flags, and with
+ * authentication where `KS_CONFORMANCE_AUTH` is 1.
  * It is left as it was found, or ended, after the file's last test.
  */
 export async function openPlatform(options: { flags?: readonly string[] } = {}): Promise<Platform> {
@@ -158,8 +161,11 @@ export async function openPlatform(options: { flags?: readonly string[] } = {}):
     return platform;
   }
   const dataFolder = createDataFolder();
-  const server = await startServer({ dataFolder, flags: options.flags ?? [] });
-  const platform = new Platform(server.url, undefined, true);
+  const isWithKey = process.env["KS_CONFORMANCE_AUTH"] === "1";
+  const flags = [...(options.flags ?? []), ...(isWithKey ? ["--auth"] : [])];
+  const server = await startServer({ dataFolder, flags, environment: isWithKey ? { KS_ADMIN_KEY: OWN_KEY } : {} });
+  const platform = new Platform(server.url, isWithKey ? OWN_KEY : undefined, true);
+  if (isWithKey && (await fetch(`${platform.api}/functions`)).status !== 401) throw new Error("the server asks nobody for a key");
   after(async () => {
     await platform.removeAll();
     await server.stop();
