@@ -6,6 +6,7 @@ import { compareWithGoals } from "./goals.ts";
 import { MissingToolError } from "./load/wrk.ts";
 import { describeMachine } from "./machine.ts";
 import { type BenchOptions, HELP, OptionError, parseOptions } from "./options.ts";
+import { measureAccess } from "./parts/access.ts";
 import { measureBursts } from "./parts/burst.ts";
 import { measureFirstCalls } from "./parts/first-calls.ts";
 import { measureRegistered } from "./parts/registered.ts";
@@ -92,6 +93,7 @@ async function measure(context: BenchContext, options: BenchOptions, results: Be
   if (parts.includes("burst")) results.burst = await measureBursts(context, options.bursts);
   if (parts.includes("registered")) results.registered = await measureRegistered(context, options.registered);
   if (parts.includes("start")) results.start = await measureStarts(context, { rounds: options.starts, ...FULL_STORE });
+  if (parts.includes("access")) results.access = await measureAccess(context, { rounds, seconds });
 }
 
 /** The program that the server takes for `nodejs18`. */

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-export const PARTS = ["throughput", "first-calls", "burst", "registered", "start"] as const;
+export const PARTS = ["throughput", "first-calls", "burst", "registered", "start", "access"] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface BenchOptions {

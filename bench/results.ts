@@ -1,4 +1,5 @@
 import type { MachineFacts } from "./machine.ts";
+import type { AccessResult } from "./parts/access.ts";
 import type { BurstResult } from "./parts/burst.ts";
 import type { FirstCallResult } from "./parts/first-calls.ts";
 import type { RegisteredResult } from "./parts/registered.ts";
@@ -17,4 +18,5 @@ export interface BenchResults {
   burst?: BurstResult;
   registered?: RegisteredResult;
   start?: StartResult;
+  access?: AccessResult;
 }

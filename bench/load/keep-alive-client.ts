@@ -11,6 +11,8 @@ export interface Answer {
 /** One connection that stays open, so that a measured call doesn't begin with dialling. */
 export class KeepAliveClient {
   readonly #port: number;
+  /** Sent with every request. */
+  headers: Readonly<Record<string, string>> = {};
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
   constructor(port: number) {
@@ -19,7 +21,8 @@ export class KeepAliveClient {
 
   send(method: string, path: string, body?: string | Buffer): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const headers = body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const content = body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const headers = { ...this.headers, ...content };
     const startMs = performance.now();
     const req = request({ host: "127.0.0.1", port: this.#port, method, path, headers, agent: this.#agent }, (res) => {
       const chunks: Buffer[] = [];

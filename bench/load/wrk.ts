@@ -10,6 +10,8 @@ export interface LoadRequest {
   bodyFile: string;
   connections: number;
   seconds: number;
+  /** Beside the content type, such as `Authorization: …`. */
+  headers?: readonly string[];
 }
 
 /** What one run of wrk gave. */
@@ -35,8 +37,17 @@ export async function findWrk(): Promise<string> {
 }
 
 /** Closed loop over keep-alive connections from one thread. @throws where any answer was no success, or a connection failed. */
-export async function runWrk({ url, bodyFile, connections, seconds }: LoadRequest): Promise<LoadResult> {
-  const options = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "-s", script];
+export async function runWrk({ url, bodyFile, connections, seconds, headers = [] }: LoadRequest): Promise<LoadResult> {
+  const options = [
+    "-t1",
+    `-c${connections}`,
+    `-d${seconds}s`,
+    "--timeout",
+    "10s",
+    "-s",
+    script,
+    ...headers.flatMap((header) => ["-H", header]),
+  ];
   const { stdout } = await run("wrk", [...options, url, "--", bodyFile]);
   return parseResult(stdout);
 }

@@ -1,4 +1,5 @@
 import { callRatios, compareWithGoals, type GoalResult, mean } from "../goals.ts";
+import { ACCESS_KINDS, type AccessKind, accessRatios, type AccessResult } from "../parts/access.ts";
 import { BURST_SIZE, type BurstResult, IDLE_SECONDS } from "../parts/burst.ts";
 import type { FirstCallResult } from "../parts/first-calls.ts";
 import { RUNTIMES } from "../parts/functions.ts";
@@ -21,7 +22,7 @@ const MIB = 2 ** 20;
 
 /** The page about one run. */
 export function renderReport(results: BenchResults): string {
-  const { throughput, firstCalls, burst, registered, start } = results;
+  const { throughput, firstCalls, burst, registered, start, access } = results;
   const sections = [
     "# Performance of the standalone server",
     renderOrigin(results),
@@ -31,6 +32,7 @@ export function renderReport(results: BenchResults): string {
     burst && renderBurst(burst),
     (burst ?? registered) && renderMemory(results),
     start && renderStarts(start),
+    access && renderAccess(access),
   ];
   return `${sections.filter((section) => section !== undefined).join("\n\n")}\n`;
 }
@@ -225,5 +227,27 @@ function renderStarts({ functions, messages, samples, foreignLoads, discarded }:
     "From `npm start`, the packages being there, until the server listens and knows its functions; milliseconds. CPU time is that of all processes, npm's too.",
     renderTable(["", "min", "median", "max", "CPU time, median"], rows),
     describeRounds(foreignLoads, discarded),
+  ].join("\n\n");
+}
+
+const ACCESS_LABELS: Record<AccessKind, string> = {
+  off: "without authentication and limits",
+  on: "with a key, a role, and limits of function, caller and all together",
+};
+
+function renderAccess(access: AccessResult): string {
+  const rows = ACCESS_KINDS.map((kind) => {
+    const rate = summarise(access.samples[kind].map(({ callsPerSecond }) => callsPerSecond));
+    const micros = summarise(access.samples[kind].map(({ gatewayMicros }) => gatewayMicros));
+    return [ACCESS_LABELS[kind], ...[rate.min, rate.median, rate.max, micros.median].map(formatFigure)];
+  });
+  const rates = summarise(accessRatios(access, ({ callsPerSecond }) => callsPerSecond));
+  const times = summarise(accessRatios(access, ({ gatewayMicros }) => gatewayMicros));
+  return [
+    "## Authentication, roles and limits",
+    "Two servers by turns, each for a second or more; the ratio is that of neighbours. 32 connections, the documented small body.",
+    renderTable(["server", "calls/s min", "median", "max", "gateway CPU µs a call"], rows),
+    `Calls/s **${formatFigure(rates.median)} ×** (${formatFigure(rates.min)} to ${formatFigure(rates.max)}), CPU time in the gateway **${formatFigure(times.median)} ×** (${formatFigure(times.min)} to ${formatFigure(times.max)}), over ${rates.count} pairs.`,
+    describeRounds(access.foreignLoads, access.discarded),
   ].join("\n\n");
 }

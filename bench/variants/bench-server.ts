@@ -29,6 +29,8 @@ export interface Deployment {
   handler: string;
   code: string;
   memory?: number;
+  rateLimit?: { requestsPerSecond: number; burst: number };
+  maxConcurrency?: number;
 }
 
 /** The real server by its main.ts, in a process of its own. */

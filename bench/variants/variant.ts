@@ -63,7 +63,7 @@ function readTrees(roots: Record<string, number>): Record<string, number> {
 }
 
 /** Below the server are its replicas, with the sandboxes around them. */
-function readServerCpu(pid: number): Record<string, number> {
+export function readServerCpu(pid: number): Record<string, number> {
   const { root, below } = treeSeconds(pid, readProcesses());
   return { gateway: root, replicas: below };
 }

@@ -3,7 +3,8 @@ import { type Access, KsError, type Resource, type Verb } from "@kube-serverless
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
-import { ANONYMOUS, type Authentication, stripCredentials } from "../security/authentication/authentication.ts";
+import { ANONYMOUS, type Authentication } from "../security/authentication/authentication.ts";
+import { type Credentials, isCredential } from "../security/authentication/credentials.ts";
 
 /** What a route asks of its caller; for a resource of a function, over the one that `:name` names. */
 export interface AccessRule {
@@ -63,9 +64,8 @@ export class RequestAccess {
 
   /** Headers of the request that may go on to a function: without what proved the caller. */
   withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
-    const left = { ...headers };
-    stripCredentials(left, this.#authentication);
-    return left;
+    const { strip } = this.#authentication;
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !isCredential(name) || !strip.includes(name)));
   }
 
   /** Notes a change for the audit log. */
@@ -97,7 +97,7 @@ export function addAuthorization(app: FastifyInstance, { control, clientAddress 
   });
   app.addHook("onRequest", async (request) => {
     const origin = { from: clientAddress(request.raw), requestId: request.id };
-    const authentication = control.isOn ? await control.authenticate(request.headers as Record<string, string>) : ANONYMOUS;
+    const authentication = control.isOn ? await control.authenticate(request.headers as Credentials) : ANONYMOUS;
     request.access = new RequestAccess(control, authentication, origin);
     const rule = request.routeOptions.config.access;
     if (typeof rule === "object") request.access.require(rule.verb, rule.resource, readName(request));

@@ -49,8 +49,8 @@ export interface CallEntrance extends CallKeeper {
 export interface Admission {
   /** Gives its places back; once the call has ended, however it did. */
   leave(): void;
-  /** Headers of the answer that tell what is left of the limits. */
-  headers(): Readonly<Record<string, string>> | undefined;
+  /** hot: adds the headers of the answer that tell what is left of the limits, as `[name, value, …]`. */
+  appendHeaders(headers: string[]): void;
 }
 
 /** One call on its way through the gateway: waits in the queue, runs in a slot, ends exactly once. */

@@ -5,9 +5,10 @@ import type { FunctionEntry } from "../functions/registry.ts";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
 import { type Authentication, buildAuthenticationError } from "../security/authentication/authentication.ts";
+import type { Credentials } from "../security/authentication/credentials.ts";
 import { buildRateError, enterAll, leaveAll, type LimiterSet } from "../security/limits/admission.ts";
 import type { CallLimits } from "../security/limits/call-limits.ts";
-import { buildRateLimitHeaders } from "../security/limits/rate-limit-headers.ts";
+import { appendRateLimitHeaders, buildRateLimitHeaders } from "../security/limits/rate-limit-headers.ts";
 import { buildCaller, type Principal } from "../security/principal.ts";
 
 export interface CallAdmissionOptions {
@@ -39,8 +40,8 @@ export class CallAdmission {
   }
 
   /** hot: who calls; at once but for tokens that were not seen for a minute. Never rejects. */
-  identify(headers: Readonly<Record<string, string>>): Authentication | Promise<Authentication> {
-    return this.#options.access.authenticate(headers);
+  identify(credentials: Credentials): Authentication | Promise<Authentication> {
+    return this.#options.access.authenticate(credentials);
   }
 
   /** hot: who may call, within the limits; undefined where there is nothing to give back. @throws KsError the refusal */
@@ -111,7 +112,7 @@ const NO_AUTHENTICATION =
 
 function enter(set: LimiterSet, nowMs: number): void {
   const refusal = enterAll(set, nowMs);
-  if (refusal !== undefined) throw buildRateError(set, refusal, buildRateLimitHeaders(set, nowMs) ?? {});
+  if (refusal !== undefined) throw buildRateError(set, refusal, buildRateLimitHeaders(set, nowMs));
 }
 
 function noteLimit(access: AccessControl, authentication: Authentication, target: string, error: KsError, origin: RequestOrigin): void {
@@ -135,7 +136,7 @@ class LimitedCall implements Admission {
     leaveAll(this.#set);
   }
 
-  headers(): Readonly<Record<string, string>> | undefined {
-    return buildRateLimitHeaders(this.#set, this.#clock.monotonicMs());
+  appendHeaders(headers: string[]): void {
+    appendRateLimitHeaders(headers, this.#set, this.#clock.monotonicMs());
   }
 }

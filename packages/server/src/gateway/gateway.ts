@@ -22,7 +22,7 @@ import type { CallTracer } from "../telemetry/call-tracer.ts";
 import { type Admission, Call, type CallReceiver } from "../dispatch/call.ts";
 import type { Route } from "../functions/route-table.ts";
 import type { Authentication } from "../security/authentication/authentication.ts";
-import { stripCredentials } from "../security/authentication/authentication.ts";
+import { passCredentials } from "../security/authentication/authentication.ts";
 import { checkWebhook, compileWebhookCheck } from "../security/webhooks/verify-signature.ts";
 import type { AskedFunction, CallAdmission } from "./call-admission.ts";
 import type { Forwarding } from "./forwarding.ts";
@@ -39,7 +39,6 @@ interface Inbound {
   head: RequestHead;
   target: Target;
   requestId: string;
-  arrivedAtMs: number;
 }
 
 /** What a request asks of a function. */
@@ -121,7 +120,7 @@ export class Gateway {
       requestId = readRequestId(req.headers["x-request-id"] as string | undefined) ?? createRequestId();
       const head = readRequestHead(req);
       const target = parseTarget(req.url ?? "/");
-      const inbound: Inbound = { req, res, head, target, requestId, arrivedAtMs: this.#options.clock.monotonicMs() };
+      const inbound: Inbound = { req, res, head, target, requestId };
       this.#route(inbound);
     } catch (error) {
       this.#fail(req, res, error, requestId ?? createRequestId());
@@ -234,7 +233,7 @@ export class Gateway {
   /** Nothing is there, or nothing for this method: callers who may not know the difference get one answer for both. */
   #miss(inbound: Inbound, error: KsError, others?: { allow: readonly string[]; routes: readonly Route[] }): void {
     const { admission, registry } = this.#options;
-    this.#whenKnown(inbound, admission.identify(inbound.head.headers), (authentication) => {
+    this.#whenKnown(inbound, admission.identify(inbound.head.credentials), (authentication) => {
       const mayKnow = others?.routes.some(({ uid, config }) => {
         const entry = registry.byUid(uid);
         return entry !== undefined && admission.mayKnow({ entry, auth: config.auth ?? entry.stored.spec.auth }, authentication);
@@ -246,7 +245,7 @@ export class Gateway {
 
   /** hot */
   #invoke(inbound: Inbound, invocation: Invocation): void {
-    const known = this.#options.admission.identify(inbound.head.headers);
+    const known = this.#options.admission.identify(inbound.head.credentials);
     if (!(known instanceof Promise)) return this.#admit(inbound, invocation, known);
     this.#whenKnown(inbound, known, (authentication) => this.#admit(inbound, invocation, authentication));
   }
@@ -263,7 +262,7 @@ export class Gateway {
     const { req, res, head, requestId } = inbound;
     const admitted = admission.admit(invocation, authentication, () => forwarding.clientAddress(req), requestId);
     const caller = admission.callerOf(authentication, invocation.entry.stored.spec.name);
-    stripCredentials(head.headers, authentication);
+    passCredentials(head.headers, head.credentials, authentication);
     const known: Admitted = { invocation, admission: admitted, caller };
     const announced = Number(req.headers["content-length"] ?? 0);
     // The function wakes while its body is still coming, unless that has to prove its sender first.

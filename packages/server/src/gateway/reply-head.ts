@@ -82,8 +82,7 @@ export function appendCallHeaders(headers: string[], call: Call): void {
     "Server-Timing",
     serverTiming(call),
   );
-  const limits = call.admission?.headers();
-  if (limits !== undefined) for (const name in limits) headers.push(name, limits[name]!);
+  call.admission?.appendHeaders(headers);
 }
 
 /** https://www.w3.org/TR/server-timing/ — where the time went, in milliseconds. */

@@ -1,10 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import { KsError } from "@kube-serverless/contracts";
+import { type Credentials, isCredential, NO_CREDENTIALS } from "../security/authentication/credentials.ts";
 
 /** A request's headers as an event has them, and what the gateway itself looks at. */
 export interface RequestHead {
-  /** Lower-case names, duplicates joined by `, `, cookies by `; `. */
+  /** Lower-case names, duplicates joined by `, `, cookies by `; `. Without `credentials`. */
   headers: Record<string, string>;
+  /** What may prove the caller: `passCredentials` adds to the headers what the function may see. */
+  credentials: Credentials;
   /** Undefined when there is none. */
   host: string | undefined;
 }
@@ -28,15 +31,18 @@ export function readRequestHead(req: IncomingMessage): RequestHead {
   if (req.httpVersionMajor !== 1) throw new KsError("BAD_REQUEST", { message: "Bad request: this server speaks HTTP/1.1" });
   const raw = req.rawHeaders;
   const headers: Record<string, string> = {};
+  let credentials: Record<string, string> | undefined;
   let hosts = 0;
   for (let i = 0; i < raw.length; i += 2) {
     const name = lowerCaseName(raw[i]!);
     const value = raw[i + 1]!;
     if (name === "host") hosts++;
-    const before = Object.hasOwn(headers, name) ? headers[name] : undefined;
-    if (before !== undefined) headers[name] = name === "cookie" ? `${before}; ${value}` : `${before}, ${value}`;
+    // Taking a field out of an object again would make all that is done with it slower, up to its JSON.
+    const target = isCredential(name) ? (credentials ??= {}) : headers;
+    const before = Object.hasOwn(target, name) ? target[name] : undefined;
+    if (before !== undefined) target[name] = name === "cookie" ? `${before}; ${value}` : `${before}, ${value}`;
     else if (name === "__proto__") Object.defineProperty(headers, name, { value, enumerable: true, configurable: true, writable: true });
-    else headers[name] = value;
+    else target[name] = value;
   }
   if (hosts > 1) throw new KsError("BAD_REQUEST", { message: "Bad request: more than one Host header" });
   if (hosts === 0 && req.httpVersionMinor >= 1) throw new KsError("BAD_REQUEST", { message: "Bad request: HTTP/1.1 needs a Host header" });
@@ -44,7 +50,7 @@ export function readRequestHead(req: IncomingMessage): RequestHead {
   if (coding !== undefined && coding.trim().toLowerCase() !== "chunked") {
     throw new KsError("BAD_REQUEST", { message: "Bad request: the only transfer coding taken is chunked (RFC 9112, 6.1)" });
   }
-  return { headers, host: headers["host"] };
+  return { headers, host: headers["host"], credentials: credentials ?? NO_CREDENTIALS };
 }
 
 /** A query as URLSearchParams reads it; a repeated key gives an array. */

@@ -13,6 +13,7 @@ import type { AuditEvent } from "./audit/audit-entry.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { ANONYMOUS, type Authentication } from "./authentication/authentication.ts";
 import type { Authenticator } from "./authentication/authenticator.ts";
+import type { Credentials } from "./authentication/credentials.ts";
 import { decideCall } from "./access.ts";
 
 export interface AccessControlOptions {
@@ -44,8 +45,8 @@ export class AccessControl {
   }
 
   /** hot: never rejects. */
-  authenticate(headers: Readonly<Record<string, string>>): Authentication | Promise<Authentication> {
-    return this.#authenticator?.authenticate(headers) ?? ANONYMOUS;
+  authenticate(credentials: Credentials): Authentication | Promise<Authentication> {
+    return this.#authenticator?.authenticate(credentials) ?? ANONYMOUS;
   }
 
   decide(authentication: Authentication, verb: Verb, resource: Resource, functionName?: string): Access {

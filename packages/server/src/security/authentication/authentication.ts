@@ -1,6 +1,6 @@
 import { KsError } from "@kube-serverless/contracts";
 import type { Principal } from "../principal.ts";
-import type { CredentialHeader } from "./credentials.ts";
+import type { CredentialHeader, Credentials } from "./credentials.ts";
 
 export type RefusalReason = "missing" | "unknown" | "mistyped" | "expired" | "invalid" | "issuer-away";
 
@@ -33,7 +33,9 @@ export function buildAuthenticationError(authentication: Authentication): KsErro
   return new KsError("UNAUTHENTICATED", { message: `Authentication required: ${problem}`, headers: { "WWW-Authenticate": challenge } });
 }
 
-/** Takes what the function must not see out of the headers of its event. */
-export function stripCredentials(headers: Record<string, string>, { strip }: Authentication): void {
-  for (const name of strip) delete headers[name];
+/** hot: adds to the headers of an event what of the credentials the function may see. */
+export function passCredentials(headers: Record<string, string>, credentials: Credentials, { strip }: Authentication): void {
+  const { authorization, "x-api-key": apiKey } = credentials;
+  if (authorization !== undefined && !strip.includes("authorization")) headers["authorization"] = authorization;
+  if (apiKey !== undefined && !strip.includes("x-api-key")) headers["x-api-key"] = apiKey;
 }

@@ -8,7 +8,7 @@ import { AdminKey } from "../keys/admin-key.ts";
 import { ApiKeys } from "../keys/api-keys.ts";
 import { createKeyText } from "../keys/key-text.ts";
 import { MemoryKeyStore } from "../keys/memory-key-store.ts";
-import { type Authentication, buildAuthenticationError, stripCredentials } from "./authentication.ts";
+import { type Authentication, buildAuthenticationError, passCredentials } from "./authentication.ts";
 import { Authenticator } from "./authenticator.ts";
 
 const ADMIN = "an-admin-key-of-more-than-32-characters";
@@ -29,8 +29,8 @@ async function open() {
   /** Subject, or why there is none; and what a function would see. */
   const sees = (headers: Record<string, string>) => {
     const answer = ask(headers);
-    const left = { ...headers };
-    stripCredentials(left, answer);
+    const { authorization: _authorization, "x-api-key": _apiKey, ...left } = headers;
+    passCredentials(left, headers, answer);
     return [answer.principal === undefined ? answer.reason : answer.principal.subject, left];
   };
   return { clock, keys, ask, sees, ...made };

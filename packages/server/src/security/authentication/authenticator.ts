@@ -6,7 +6,7 @@ import type { TokenIssuers } from "../oidc/token-issuers.ts";
 import type { Principal } from "../principal.ts";
 import { SweptMap } from "../swept-map.ts";
 import { ANONYMOUS, type Authentication, type RefusalReason, STRIP_NOTHING } from "./authentication.ts";
-import { type CredentialHeader, looksLikeKey, parseBearer } from "./credentials.ts";
+import { type CredentialHeader, type Credentials, looksLikeKey, parseBearer } from "./credentials.ts";
 
 export interface AuthenticatorOptions {
   clock: Clock;
@@ -87,10 +87,8 @@ export class Authenticator {
       verified.deleteWhere(({ authentication }) => authentication.principal?.kind === "api-key");
   }
 
-  /** hot: lower-case names. Answers at once but for tokens that were not seen for a minute; never rejects. */
-  authenticate(headers: Readonly<Record<string, string>>): Authentication | Promise<Authentication> {
-    const authorization = headers["authorization"];
-    const apiKey = headers["x-api-key"];
+  /** hot: answers at once but for tokens that were not seen for a minute; never rejects. */
+  authenticate({ authorization, "x-api-key": apiKey }: Credentials): Authentication | Promise<Authentication> {
     if (apiKey !== undefined) return this.#withApiKey(apiKey, authorization);
     if (authorization === undefined) return ANONYMOUS;
     return this.#withAuthorization(authorization);

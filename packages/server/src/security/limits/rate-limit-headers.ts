@@ -7,9 +7,17 @@ const policies = new WeakMap<Rate, string>();
 
 /**
  * `RateLimit-Policy` and `RateLimit` as draft-ietf-httpapi-ratelimit-headers-10 has them, one item a rate that the call had to pass: `q`
- * calls in `w` seconds, `r` left, more in `t` seconds. Undefined where no rate is limited.
+ * calls in `w` seconds, `r` left, more in `t` seconds. None where no rate is limited.
  */
-export function buildRateLimitHeaders(set: LimiterSet, nowMs: number): Record<string, string> | undefined {
+export function buildRateLimitHeaders(set: LimiterSet, nowMs: number): Record<string, string> {
+  const headers: string[] = [];
+  appendRateLimitHeaders(headers, set, nowMs);
+  const [policyName, policy, stateName, state] = headers;
+  return policyName === undefined ? {} : { [policyName]: policy!, [stateName!]: state! };
+}
+
+/** hot: the same as `[name, value, …]` behind others. */
+export function appendRateLimitHeaders(headers: string[], set: LimiterSet, nowMs: number): void {
   let policy = "";
   let state = "";
   for (const scope of SCOPES) {
@@ -19,7 +27,7 @@ export function buildRateLimitHeaders(set: LimiterSet, nowMs: number): Record<st
     policy += `${separator}"${scope}"${policyOf(limiter.bucket.rate)}`;
     state += `${separator}"${scope}"${stateOf(limiter, nowMs)}`;
   }
-  return policy === "" ? undefined : { "RateLimit-Policy": policy, RateLimit: state };
+  if (policy !== "") headers.push("RateLimit-Policy", policy, "RateLimit", state);
 }
 
 /** Calls of a full bucket, and the whole seconds in which it fills. */
