@@ -67,10 +67,15 @@ export function receiveBody(
     timer?.refresh();
   });
   req.on("end", () => settle());
-  // Most bodies come with their head: nothing is left to wait for then, and nothing that could fail.
-  process.nextTick(() => {
+  // Most bodies come with their head, but the parser lets ticks run between the two: behind this turn nothing is left to wait for
+  // then, and nothing that could fail.
+  setImmediate(() => {
     if (isSettled || req.complete) return;
-    req.on("close", () => settle(new KsError("CLIENT_CLOSED")));
+    const leave = (): void => {
+      if (!isSettled) settle(new KsError("CLIENT_CLOSED"));
+    };
+    if (req.destroyed) return leave();
+    req.on("close", leave);
     timer = setTimeout(
       () => settle(new KsError("REQUEST_TIMEOUT", { message: "The request body made no progress for 60 s" })),
       IDLE_TIMEOUT_MS,
