@@ -46,11 +46,13 @@ export function readRequestHead(req: IncomingMessage): RequestHead {
   }
   if (hosts > 1) throw new KsError("BAD_REQUEST", { message: "Bad request: more than one Host header" });
   if (hosts === 0 && req.httpVersionMinor >= 1) throw new KsError("BAD_REQUEST", { message: "Bad request: HTTP/1.1 needs a Host header" });
-  const coding = headers["transfer-encoding"];
-  if (coding !== undefined && coding.trim().toLowerCase() !== "chunked") {
-    throw new KsError("BAD_REQUEST", { message: "Bad request: the only transfer coding taken is chunked (RFC 9112, 6.1)" });
-  }
+  checkCoding(headers["transfer-encoding"]);
   return { headers, host: headers["host"], credentials: credentials ?? NO_CREDENTIALS };
+}
+
+function checkCoding(coding: string | undefined): void {
+  if (coding === undefined || coding.trim().toLowerCase() === "chunked") return;
+  throw new KsError("BAD_REQUEST", { message: "Bad request: the only transfer coding taken is chunked (RFC 9112, 6.1)" });
 }
 
 /** A query as URLSearchParams reads it; a repeated key gives an array. */
