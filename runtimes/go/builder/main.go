@@ -6,11 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -19,6 +17,7 @@ import (
 
 	"kubeserverless/frame"
 	"kubeserverless/pod"
+	"kubeserverless/waiting"
 )
 
 const (
@@ -30,26 +29,14 @@ const (
 
 func main() {
 	toolkit := os.Getenv("KS_GO_TOOLKIT")
-	facts, listen, ok := pod.ReadFacts()
-	if !ok {
-		fatal(errors.New("KS_LISTEN is missing: a builder runs in a pod"))
+	facts, err := waiting.Start("a builder")
+	if err != nil {
+		fatal(err)
 	}
-	pod.RequireEmpty()
 	about, err := os.ReadFile(filepath.Join(toolkit, "toolkit.json"))
 	if err != nil {
 		fatal(err)
 	}
-	listener, err := pod.Bind(listen)
-	if err != nil {
-		fatal(err)
-	}
-	facts.Listener = listener
-	terminated := make(chan os.Signal, 1)
-	signal.Notify(terminated, syscall.SIGTERM)
-	go func() {
-		<-terminated
-		os.Exit(0)
-	}()
 	version := strings.TrimPrefix(runtime.Version(), "go")
 	hello := []byte(fmt.Sprintf(`{"protocol":1,"language":"go-builder","version":%q,"inFlight":0,"state":"generic","toolkit":%s}`, version, about))
 	pod.NewGeneric(facts, func() []byte { return hello }, func(peer *pod.Peer, f frame.Frame) {

@@ -3,10 +3,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -16,28 +14,17 @@ import (
 
 	"kubeserverless/frame"
 	"kubeserverless/pod"
+	"kubeserverless/waiting"
 )
 
 // What a program may have at most.
 const maxProgramBytes = 64 << 20
 
 func main() {
-	facts, listen, ok := pod.ReadFacts()
-	if !ok {
-		fatal(errors.New("KS_LISTEN is missing: this launcher runs in a pod"))
-	}
-	pod.RequireEmpty()
-	listener, err := pod.Bind(listen)
+	facts, err := waiting.Start("this launcher")
 	if err != nil {
 		fatal(err)
 	}
-	facts.Listener = listener
-	terminated := make(chan os.Signal, 1)
-	signal.Notify(terminated, syscall.SIGTERM)
-	go func() {
-		<-terminated
-		os.Exit(0)
-	}()
 	version := strings.TrimPrefix(runtime.Version(), "go")
 	hello := []byte(`{"protocol":1,"language":"go","version":"` + version + `","inFlight":0,"state":"generic"}`)
 	pod.NewGeneric(facts, func() []byte { return hello }, func(peer *pod.Peer, first frame.Frame) {
