@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import fc from "fast-check";
 import {
   API_VERSION,
@@ -8,11 +8,10 @@ import {
   parseFunctionSpec,
   type Problem,
 } from "../../../packages/contracts/src/index.ts";
-import { type ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
 import { ApiError } from "../../../packages/server/src/kubernetes/api-error.ts";
 import type { KubernetesObject, Resource } from "../../../packages/server/src/kubernetes/resource.ts";
-import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
-import { adminClient, installDefinitions } from "./support.ts";
+import { apiServerMissing } from "../../cluster/api-server.ts";
+import { installDefinitions, useApiServer } from "./support.ts";
 
 const functions: Resource = { apiVersion: API_VERSION, kind: "Function", plural: "functions", namespace: "default" };
 
@@ -30,22 +29,12 @@ const BEYOND_CEL = [
 ];
 
 describe("the Function custom resource", { skip: apiServerMissing() }, () => {
-  let server: TestApiServer;
-  let client: ApiClient;
-  before(async () => {
-    server = await TestApiServer.start();
-    client = adminClient(server);
-    await installDefinitions(server);
-  });
-  after(async () => {
-    client.stop();
-    await server.dispose();
-  });
+  const api = useApiServer(installDefinitions);
 
   /** Undefined when the API server takes it, else what it says. */
   async function refusal(name: string, spec: object): Promise<string | undefined> {
     try {
-      await client.create<Given>(functions, { metadata: { name }, spec }, { dryRun: "All", fieldValidation: "Strict" });
+      await api.client.create<Given>(functions, { metadata: { name }, spec }, { dryRun: "All", fieldValidation: "Strict" });
       return undefined;
     } catch (error) {
       if (error instanceof ApiError && (error.status === 422 || error.status === 400)) return error.message;
@@ -73,10 +62,14 @@ describe("the Function custom resource", { skip: apiServerMissing() }, () => {
   const good = { runtime: "nodejs18", handler: "index.handler", code: "exports.handler = async () => 1;" };
 
   test("has columns, a short name and a status that a spec cannot touch", async () => {
-    await client.create<Given & { status: object }>(functions, { metadata: { name: "shown" }, spec: good, status: { state: "running" } });
-    const listed = await server.kubectl(["get", "fn", "--namespace", "default"]);
+    await api.client.create<Given & { status: object }>(functions, {
+      metadata: { name: "shown" },
+      spec: good,
+      status: { state: "running" },
+    });
+    const listed = await api.server.kubectl(["get", "fn", "--namespace", "default"]);
     assert.match(listed, /^NAME +RUNTIME +READY +REASON +REPLICAS +REVISION +AGE\nshown +nodejs18 /);
-    const found = await client.get<Given & { status?: object }>(functions, "shown");
+    const found = await api.client.get<Given & { status?: object }>(functions, "shown");
     assert.equal(found.status, undefined);
     assert.deepEqual(found.spec, {
       ...good,
@@ -93,8 +86,8 @@ describe("the Function custom resource", { skip: apiServerMissing() }, () => {
   test("keeps a good revision as it is", async () => {
     const revisions: Resource = { ...functions, kind: "FunctionRevision", plural: "functionrevisions" };
     const spec = { function: "shown", revision: 1, generation: 1, settings: "{}", code: "" };
-    await client.create<Given>(revisions, { metadata: { name: "shown-1" }, spec });
-    await assert.rejects(client.merge(revisions, "shown-1", { spec: { revision: 2 } }), /a revision never changes/);
+    await api.client.create<Given>(revisions, { metadata: { name: "shown-1" }, spec });
+    await assert.rejects(api.client.merge(revisions, "shown-1", { spec: { revision: 2 } }), /a revision never changes/);
   });
 
   test("takes either code or a reference to it, or both", async () => {

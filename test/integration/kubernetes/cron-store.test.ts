@@ -1,27 +1,16 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import type { ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
+import { describe, test } from "node:test";
 import { KubernetesCronStore } from "../../../packages/server/src/store/kubernetes/cron-store.ts";
 import { resourcesIn } from "../../../packages/server/src/store/kubernetes/objects.ts";
 import type { CronStore } from "../../../packages/server/src/store/port.ts";
-import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
+import { apiServerMissing } from "../../cluster/api-server.ts";
 import { describeCronStore } from "../store/cron-suite.ts";
-import { adminClient, installDefinitions } from "./support.ts";
+import { installDefinitions, useApiServer } from "./support.ts";
 
 describe("cron claims in a cluster", { skip: apiServerMissing() }, () => {
-  let server: TestApiServer;
-  let client: ApiClient;
-  before(async () => {
-    server = await TestApiServer.start();
-    client = adminClient(server);
-    await installDefinitions(server);
-  });
-  after(async () => {
-    client.stop();
-    await server.dispose();
-  });
+  const api = useApiServer(installDefinitions);
 
-  const open = (): CronStore => new KubernetesCronStore({ client, resources: resourcesIn("default"), nameOf: () => undefined });
+  const open = (): CronStore => new KubernetesCronStore({ client: api.client, resources: resourcesIn("default"), nameOf: () => undefined });
 
   describeCronStore(async () => ({ store: open(), restart: async () => open() }));
 

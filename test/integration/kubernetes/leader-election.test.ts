@@ -1,30 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { systemClock } from "../../../packages/server/src/clock.ts";
 import type { ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
 import { LeaderElection } from "../../../packages/server/src/kubernetes/leader-election.ts";
-import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
+import { apiServerMissing } from "../../cluster/api-server.ts";
 import { waitFor } from "../../support/server.ts";
-import { StallingProxy } from "./stalling-proxy.ts";
-import { adminClient, quietLog } from "./support.ts";
+import { quietLog, useStallingApiServer } from "./support.ts";
 
 describe("leader election", { skip: apiServerMissing() }, () => {
-  let server: TestApiServer;
-  let proxy: StallingProxy;
-  let direct: ApiClient;
-  let client: ApiClient;
-  before(async () => {
-    server = await TestApiServer.start();
-    proxy = await StallingProxy.start(server.url);
-    direct = adminClient(server);
-    client = adminClient(server, proxy.url);
-  });
-  after(async () => {
-    direct.stop();
-    client.stop();
-    await proxy.stop();
-    await server.dispose();
-  });
+  const api = useStallingApiServer();
 
   function candidate(name: string, identity: string, through: ApiClient, clock = systemClock) {
     const told: string[] = [];
@@ -43,7 +27,7 @@ describe("leader election", { skip: apiServerMissing() }, () => {
   }
 
   test("one of several leads, and one that stops hands over at once", async () => {
-    const all = ["a", "b", "c"].map((identity) => candidate("hand-over", identity, direct));
+    const all = ["a", "b", "c"].map((identity) => candidate("hand-over", identity, api.direct));
     try {
       const first = await waitFor("a leader", () => all.find(({ election }) => election.leads));
       assert.equal(all.filter(({ election }) => election.leads).length, 1);
@@ -58,15 +42,15 @@ describe("leader election", { skip: apiServerMissing() }, () => {
 
   test("one that is cut off gives up before another leads, also when the other's clock is a minute ahead", async () => {
     const ahead = { ...systemClock, nowMs: () => Date.now() + 60_000 };
-    const cutOff = candidate("cut", "cut-off", client);
+    const cutOff = candidate("cut", "cut-off", api.client);
     await waitFor("the first leader", () => cutOff.election.leads);
-    const other = candidate("cut", "other", direct, ahead);
+    const other = candidate("cut", "other", api.direct, ahead);
     try {
-      proxy.refuse(true);
+      api.proxy.refuse(true);
       await waitFor("the end of its lead", () => !cutOff.election.leads, 12_000);
       assert.equal(other.election.leads, false);
       await waitFor("the other's lead", () => other.election.leads, 12_000);
-      proxy.refuse(false);
+      api.proxy.refuse(false);
     } finally {
       await cutOff.election.stop();
       await other.election.stop();

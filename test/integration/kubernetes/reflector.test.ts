@@ -1,15 +1,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { systemClock } from "../../../packages/server/src/clock.ts";
-import type { ApiClient } from "../../../packages/server/src/kubernetes/api-client.ts";
 import { Reflector } from "../../../packages/server/src/kubernetes/reflector.ts";
 import type { KubernetesObject, Resource } from "../../../packages/server/src/kubernetes/resource.ts";
-import { apiServerMissing, TestApiServer } from "../../cluster/api-server.ts";
+import { apiServerMissing } from "../../cluster/api-server.ts";
 import { waitFor } from "../../support/server.ts";
-import { StallingProxy } from "./stalling-proxy.ts";
-import { adminClient, quietLog } from "./support.ts";
+import { quietLog, useStallingApiServer } from "./support.ts";
 
 interface ConfigMap extends KubernetesObject {
   data?: Record<string, string>;
@@ -18,28 +16,12 @@ interface ConfigMap extends KubernetesObject {
 const maps: Resource = { apiVersion: "v1", kind: "ConfigMap", plural: "configmaps", namespace: "watched" };
 
 describe("reflector", { skip: apiServerMissing() }, () => {
-  let server: TestApiServer;
-  let proxy: StallingProxy;
-  let direct: ApiClient;
-  let client: ApiClient;
-  before(async () => {
-    server = await TestApiServer.start();
-    proxy = await StallingProxy.start(server.url);
-    direct = adminClient(server);
-    client = adminClient(server, proxy.url);
-    await server.createNamespace("watched");
-  });
-  after(async () => {
-    direct.stop();
-    client.stop();
-    await proxy.stop();
-    await server.dispose();
-  });
+  const api = useStallingApiServer((server) => server.createNamespace("watched"));
 
   async function open(watchSeconds?: number) {
     const told: string[] = [];
     const reflector = new Reflector<ConfigMap, KubernetesObject & { size: number }>({
-      client,
+      client: api.client,
       resource: maps,
       clock: systemClock,
       log: quietLog,
@@ -54,7 +36,7 @@ describe("reflector", { skip: apiServerMissing() }, () => {
   }
 
   function make(name: string, text = "x") {
-    return direct.create<ConfigMap>(maps, { metadata: { name, labels: { test: "yes" } }, data: { text } });
+    return api.direct.create<ConfigMap>(maps, { metadata: { name, labels: { test: "yes" } }, data: { text } });
   }
 
   test("tells what is there, then each change, and keeps what the transform leaves of it", async () => {
@@ -64,8 +46,8 @@ describe("reflector", { skip: apiServerMissing() }, () => {
       assert.deepEqual(told, ["new first 3"]);
       await make("second");
       await waitFor("second", () => told.length === 2);
-      await direct.merge(maps, "second", { data: { text: "xx" } });
-      await direct.delete(maps, "first");
+      await api.direct.merge(maps, "second", { data: { text: "xx" } });
+      await api.direct.delete(maps, "first");
       await waitFor("change and end", () => told.length === 4);
       assert.deepEqual(told.slice(1), ["new second 1", "changed second 2", "gone first"]);
       assert.equal(reflector.size, 1);
@@ -81,7 +63,7 @@ describe("reflector", { skip: apiServerMissing() }, () => {
       const made = await make("written");
       reflector.observe(made);
       assert.notEqual(reflector.get("written"), undefined);
-      await direct.delete(maps, "written");
+      await api.direct.delete(maps, "written");
       await waitFor("its end", () => reflector.get("written") === undefined);
       reflector.observe(made);
       assert.equal(reflector.get("written"), undefined);
@@ -94,16 +76,16 @@ describe("reflector", { skip: apiServerMissing() }, () => {
   test("goes on where it was when the connection breaks, with what happened meanwhile", async () => {
     const { reflector, told } = await open();
     try {
-      proxy.refuse(true);
+      api.proxy.refuse(true);
       await make("unseen");
       await waitFor("the outage", () => reflector.failingForMs() > 0);
-      proxy.refuse(false);
+      api.proxy.refuse(false);
       await waitFor("what was missed", () => reflector.get("unseen") !== undefined);
       assert.equal(reflector.failingForMs(), 0);
       assert.equal(told.filter((line) => line === "new unseen 1").length, 1);
     } finally {
       await reflector.stop();
-      await direct.delete(maps, "unseen");
+      await api.direct.delete(maps, "unseen");
     }
   });
 
@@ -112,17 +94,17 @@ describe("reflector", { skip: apiServerMissing() }, () => {
     try {
       const old = await make("old");
       await waitFor("old", () => reflector.get("old") !== undefined);
-      proxy.refuse(true);
-      await direct.delete(maps, "old");
+      api.proxy.refuse(true);
+      await api.direct.delete(maps, "old");
       const again = await make("old", "again");
       await make("young");
-      const revision = Number((await direct.merge(maps, "young", { data: { text: "yy" } })).metadata.resourceVersion);
-      await server.kill("apiserver");
-      await promisify(execFile)("etcdctl", ["--endpoints", server.etcdUrl, "compact", String(revision)], {
+      const revision = Number((await api.direct.merge(maps, "young", { data: { text: "yy" } })).metadata.resourceVersion);
+      await api.server.kill("apiserver");
+      await promisify(execFile)("etcdctl", ["--endpoints", api.server.etcdUrl, "compact", String(revision)], {
         env: { ETCDCTL_API: "3", ...process.env },
       });
-      await server.resume();
-      proxy.refuse(false);
+      await api.server.resume();
+      api.proxy.refuse(false);
       await waitFor("the list", () => reflector.get("young")?.size === 2);
       assert.equal(reflector.get("old")?.metadata.uid, again.metadata.uid);
       assert.notEqual(old.metadata.uid, again.metadata.uid);
@@ -135,8 +117,8 @@ describe("reflector", { skip: apiServerMissing() }, () => {
   test("gives up a watch that has silently stalled", async () => {
     const { reflector } = await open(1);
     try {
-      await waitFor("a connection", () => proxy.connections > 0);
-      proxy.stallOpen();
+      await waitFor("a connection", () => api.proxy.connections > 0);
+      api.proxy.stallOpen();
       await make("after-the-stall");
       await waitFor("the next watch", () => reflector.get("after-the-stall") !== undefined, 15_000);
     } finally {

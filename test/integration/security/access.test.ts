@@ -3,71 +3,38 @@ import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { startServer, type TestServer, waitFor } from "../../support/server.ts";
+import { startServer, waitFor } from "../../support/server.ts";
+import { ADMIN, type Answer, ECHO, SecuredServer } from "./support/secured.ts";
 
-const ADMIN = "an admin key of forty characters, no less".replaceAll(" ", "-");
+let secured: SecuredServer;
 
-let server: TestServer;
-
-interface Answer {
-  status: number;
-  headers: Headers;
-  body: any;
-}
-
-async function send(
+function send(
   key: string | undefined,
   method: string,
   path: string,
   body?: unknown,
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  const response = await fetch(`${server.url}${path}`, {
-    method,
-    headers: {
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-      ...headers,
-    },
-    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
-  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  return secured.send(method, path, { key, body, headers });
 }
 
 async function makeKey(role: string, functions?: string | string[], more: object = {}): Promise<string> {
-  const made = await send(ADMIN, "POST", "/api/v1/keys", {
-    name: `${role} of a test`,
-    role,
-    ...(functions === undefined ? {} : { functions }),
-    ...more,
-  });
-  assert.equal(made.status, 201, JSON.stringify(made.body));
-  return made.body.key;
-}
-
-async function deploy(name: string, code: string, more: object = {}, key = ADMIN): Promise<void> {
-  const made = await send(key, "POST", "/api/v1/functions", { name, runtime: "nodejs18", handler: "index.handler", code, ...more });
-  assert.equal(made.status, 201, JSON.stringify(made.body));
-  await waitFor(`${name} to run`, async () => (await send(key, "GET", `/api/v1/functions/${name}`)).body.status.state === "running");
+  const wish = { name: `${role} of a test`, role, ...(functions === undefined ? {} : { functions }), ...more };
+  return (await secured.createKey(wish)).key;
 }
 
 /** Status, and the body without what differs by request. */
 const shape = ({ status, body }: Answer) => ({ status, body: { ...body, requestId: "" } });
 
-const ECHO =
-  "exports.handler = async (event, context) => ({ statusCode: 200, body: { headers: event.headers, caller: context.caller ?? null } });";
-
 describe("with authentication on", () => {
   before(async () => {
-    server = await startServer({ flags: ["--auth"], environment: { KS_ADMIN_KEY: ADMIN } });
-    await deploy("mine", ECHO, {
+    secured = await SecuredServer.start();
+    await secured.deploy("mine", ECHO, {
       triggers: [{ type: "http", config: { path: "/mine", methods: ["GET"] } }],
       environment: { SECRET: "s3cret" },
     });
-    await deploy("other", ECHO, { triggers: [{ type: "http", config: { path: "/other", methods: ["GET"] } }] });
-    await deploy("open", ECHO, {
+    await secured.deploy("other", ECHO, { triggers: [{ type: "http", config: { path: "/other", methods: ["GET"] } }] });
+    await secured.deploy("open", ECHO, {
       auth: "none",
       triggers: [
         { type: "http", config: { path: "/open" } },
@@ -75,7 +42,7 @@ describe("with authentication on", () => {
       ],
     });
   });
-  after(() => server.stop());
+  after(() => secured.server.stop());
 
   test("nobody in particular is told 401 everywhere but where it is open, whatever is there", async () => {
     for (const [method, path] of [
@@ -220,7 +187,7 @@ describe("with authentication on", () => {
   test("a webhook is taken by its signature over the exact bytes, else the function is not woken", async () => {
     const signature = { scheme: "github", secretFrom: "HOOK" };
     const triggers = [{ type: "http", config: { path: "/hook", auth: "none", signature } }];
-    await deploy("hook", "exports.handler = async (event) => event.body", { environment: { HOOK: "shared" }, triggers });
+    await secured.deploy("hook", "exports.handler = async (event) => event.body", { environment: { HOOK: "shared" }, triggers });
     const body = '{"a": 1}';
     const sign = (text: string) => ({ "x-hub-signature-256": `sha256=${createHmac("sha256", "shared").update(text).digest("hex")}` });
     assert.equal((await send(undefined, "POST", "/hook", body, sign("other"))).status, 401);
@@ -234,7 +201,7 @@ describe("with authentication on", () => {
   });
 
   test("a function's rate is kept before it is woken, told in headers, and counted", async () => {
-    await deploy("slow", ECHO, { rateLimit: { requestsPerSecond: 0.01, burst: 2 } });
+    await secured.deploy("slow", ECHO, { rateLimit: { requestsPerSecond: 0.01, burst: 2 } });
     const first = await send(ADMIN, "GET", "/fn/slow");
     assert.equal(first.status, 200);
     assert.equal(first.headers.get("ratelimit-policy"), '"function";q=2;w=200');
@@ -249,7 +216,7 @@ describe("with authentication on", () => {
   });
 
   test("calls at once are bounded, and a place is free again however a call ended", async () => {
-    await deploy(
+    await secured.deploy(
       "busy",
       "exports.handler = (event) => event.body?.fail ? Promise.reject(new Error('no')) : new Promise((r) => setTimeout(r, event.body?.ms ?? 0))",
       { maxConcurrency: 1 },
@@ -276,20 +243,20 @@ describe("with authentication on", () => {
   });
 
   test("a budget that is spent refuses calls until the day ends", async () => {
-    await deploy("dear", ECHO, { budget: { perDay: 0.0000001 } });
+    await secured.deploy("dear", ECHO, { budget: { perDay: 0.0000001 } });
     assert.equal((await send(ADMIN, "GET", "/fn/dear")).status, 200);
     const refused = await send(ADMIN, "GET", "/fn/dear");
     assert.deepEqual([refused.status, refused.body.code], [429, "BUDGET_EXCEEDED"]);
     assert.ok(Number(refused.headers.get("retry-after")) > 0);
-    assert.ok(server.log.some(({ msg, function: name }) => name === "dear" && /budget is spent/.test(msg)));
+    assert.ok(secured.server.log.some(({ msg, function: name }) => name === "dear" && /budget is spent/.test(msg)));
   });
 
   test("changes and refusals are in the audit log, secrets are not", async () => {
     const key = await makeKey("viewer");
     await send(key, "DELETE", "/api/v1/functions/mine");
     const read = (kind: string): string =>
-      readdirSync(join(server.dataFolder, "audit", kind))
-        .map((file) => readFileSync(join(server.dataFolder, "audit", kind, file), "utf8"))
+      readdirSync(join(secured.server.dataFolder, "audit", kind))
+        .map((file) => readFileSync(join(secured.server.dataFolder, "audit", kind, file), "utf8"))
         .join("");
     await waitFor("the refusal", () =>
       /"verb":"delete","resource":"functions","target":"mine","outcome":"refused","code":"FORBIDDEN"/.test(read("refusals")),
@@ -303,22 +270,22 @@ describe("with authentication on", () => {
 });
 
 test("the first start makes an admin key and tells it once; a restart knows it and limits of before", async (t) => {
-  server = await startServer({ flags: ["--auth"] });
-  t.after(() => server.stop());
-  const { dataFolder } = server;
-  const told = server.log.find(({ msg }) => msg === "listening");
+  secured = new SecuredServer(await startServer({ flags: ["--auth"] }));
+  t.after(() => secured.server.stop());
+  const { dataFolder } = secured.server;
+  const told = secured.server.log.find(({ msg }) => msg === "listening");
   const key = String(told?.["newAdminKey"]);
   assert.match(key, /^ksk_/);
   assert.equal((await send(key, "GET", "/api/v1/functions")).status, 200);
-  await server.kill();
-  server = await startServer({ flags: ["--auth"], dataFolder });
-  assert.equal(server.log.find(({ msg }) => msg === "listening")?.["newAdminKey"], undefined);
+  await secured.server.kill();
+  secured = new SecuredServer(await startServer({ flags: ["--auth"], dataFolder }));
+  assert.equal(secured.server.log.find(({ msg }) => msg === "listening")?.["newAdminKey"], undefined);
   assert.equal((await send(key, "GET", "/api/v1/functions")).status, 200);
 });
 
 test("without authentication a function that asks for a caller is closed, the API is open, keys are not there", async (t) => {
-  server = await startServer({ flags: ["--caller-rate-limit", "0.01:2", "--allowed-hosts", "x"] });
-  t.after(() => server.stop());
+  secured = new SecuredServer(await startServer({ flags: ["--caller-rate-limit", "0.01:2", "--allowed-hosts", "x"] }));
+  t.after(() => secured.server.stop());
   const make = (name: string, auth?: string) =>
     send(undefined, "POST", "/api/v1/functions", {
       name,

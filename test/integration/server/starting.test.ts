@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fillStore } from "../../support/fill-store.ts";
+import { freePort } from "../../support/process.ts";
 import { createDataFolder, projectFolder, waitFor } from "../../support/server.ts";
 
 const FUNCTIONS = 3000;
@@ -19,15 +19,6 @@ interface Seen {
   body: any;
 }
 
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 async function ask(port: number, path: string): Promise<Seen | undefined> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`).catch(() => undefined);
   if (response === undefined) return undefined;
@@ -36,7 +27,7 @@ async function ask(port: number, path: string): Promise<Seen | undefined> {
 
 /** Starts a server, asks it all the time until it is ready, and ends it. */
 async function watchStart(t: TestContext, dataFolder: string): Promise<Seen[]> {
-  const port = await findFreePort();
+  const port = await freePort();
   const main = join(projectFolder, "packages/server/src/main.ts");
   const flags = ["--port", String(port), "--data-dir", dataFolder, "--pool-size", "0", "--log-format", "json"];
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...flags], { stdio: "ignore" });
