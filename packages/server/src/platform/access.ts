@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
+import type { MetricsRegistry } from "../metrics/registry.ts";
 import { AccessControl } from "../security/access-control.ts";
 import { AuditLog } from "../security/audit/audit-log.ts";
 import { Authenticator } from "../security/authentication/authenticator.ts";
@@ -15,6 +16,10 @@ import type { ApiKeyStore } from "../security/keys/port.ts";
 import { CallLimits } from "../security/limits/call-limits.ts";
 import { TokenIssuers } from "../security/oidc/token-issuers.ts";
 import type { TaskGroup } from "../task-group.ts";
+import { pricesOf } from "./shared.ts";
+
+/** Of a function that was never called. */
+const NO_USAGE: Usage = { gbSeconds: 0, invocations: 0 };
 
 export interface AccessParts {
   config: Config;
@@ -22,7 +27,7 @@ export interface AccessParts {
   keyStore: ApiKeyStore;
   budgetStore: BudgetStore;
   registry: FunctionRegistry;
-  usageOf(uid: string): Usage;
+  metrics: Pick<MetricsRegistry, "peek">;
   tasks: TaskGroup;
   log: Logger;
 }
@@ -36,21 +41,20 @@ export class Access {
   readonly keys: ApiKeys | undefined;
   /** The admin key that was made at this start, to be shown once. */
   newAdminKey: string | undefined;
-  readonly usageOf: (uid: string) => Usage;
+  readonly #metrics: Pick<MetricsRegistry, "peek">;
   readonly #audit: AuditLog;
   readonly #issuers: TokenIssuers | undefined;
   readonly #adminKey: AdminKey | undefined;
 
-  constructor({ config, clock, keyStore, budgetStore, registry, usageOf, tasks, log }: AccessParts) {
-    this.usageOf = usageOf;
+  constructor({ config, clock, keyStore, budgetStore, registry, metrics, tasks, log }: AccessParts) {
+    this.#metrics = metrics;
     this.#audit = new AuditLog({ folder: join(config.dataFolder, "audit"), clock, tasks });
     this.limits = new CallLimits({
       caller: { rateLimit: config.callerRateLimit, maxConcurrency: config.callerMaxConcurrency },
       global: { rateLimit: config.globalRateLimit, maxConcurrency: config.globalMaxConcurrency },
     });
-    const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
     const onEvent = (event: BudgetEvent): void => warnOfBudget(log, registry, event);
-    this.budgets = new Budgets({ store: budgetStore, clock, tasks, prices, onEvent });
+    this.budgets = new Budgets({ store: budgetStore, clock, tasks, prices: pricesOf(config), onEvent });
     if (!config.auth) {
       this.control = new AccessControl({ authenticator: undefined, audit: this.#audit });
       return;
@@ -83,7 +87,7 @@ export class Access {
   /** @throws KsError `BUDGET_EXCEEDED` */
   checkBudget({ stored }: FunctionEntry): void {
     const { budget } = (stored.served ?? stored).spec;
-    if (budget !== undefined) this.budgets.check(stored.uid, budget, this.usageOf(stored.uid));
+    if (budget !== undefined) this.budgets.check(stored.uid, budget, this.#metrics.peek(stored.uid) ?? NO_USAGE);
   }
 
   degraded(): string[] {

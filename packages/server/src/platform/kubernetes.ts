@@ -1,8 +1,5 @@
-import { join } from "node:path";
 import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
-import type { ApiDependencies, Readiness } from "../api/dependencies.ts";
-import { createControlApi } from "../api/control-api.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import { Fleet } from "../dispatch/fleet.ts";
@@ -10,22 +7,13 @@ import { ClusterFunctionService } from "../functions/cluster-function-service.ts
 import { MissingFunctions } from "../functions/missing-functions.ts";
 import { routeKeys } from "../functions/path-admission.ts";
 import { Reconciler } from "../functions/reconciler.ts";
-import { type FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
-import { CallAdmission } from "../gateway/call-admission.ts";
-import { Forwarding } from "../gateway/forwarding.ts";
-import { Gateway } from "../gateway/gateway.ts";
-import { BodyBudget } from "../http/body-budget.ts";
-import { Front } from "../http/front.ts";
-import { RequestGuard } from "../http/request-guard.ts";
-import { WholeAnswers } from "../http/whole-answers.ts";
+import { FunctionRegistry } from "../functions/registry.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
 import { LeaderElection } from "../kubernetes/leader-election.ts";
 import { type ProofKeys, SigningKeys } from "../kubernetes/signing-keys.ts";
-import { createFunctionLogs, type FunctionLogs } from "../logs/function-logs.ts";
-import { renderExposition } from "../metrics/exposition.ts";
+import type { FunctionLogs } from "../logs/function-logs.ts";
 import { MetricsRegistry } from "../metrics/registry.ts";
 import { createAbsentQueues } from "../queue/absent.ts";
-import type { QueueDriver } from "../queue/port.ts";
 import { MemoryBudgetStore } from "../security/budget/memory-budget-store.ts";
 import { MemoryKeyStore } from "../security/keys/memory-key-store.ts";
 import { KubernetesCronStore } from "../store/kubernetes/cron-store.ts";
@@ -36,8 +24,10 @@ import { TaskGroup } from "../task-group.ts";
 import { validateCronSchedule } from "../triggers/cron-schedule.ts";
 import { TriggerInvoker } from "../triggers/invoker.ts";
 import { Access } from "./access.ts";
+import { openBroker } from "./broker.ts";
 import { CallRecorder } from "./call-recorder.ts";
 import { connectToCluster, describeSelf } from "./cluster.ts";
+import { Doors } from "./doors.ts";
 import { DrainLog } from "./drain-log.ts";
 import { FunctionOutput } from "./function-output.ts";
 import { createDeployer, createDispatcher, describeFunctions } from "./functions.ts";
@@ -45,16 +35,15 @@ import { createGateways } from "./gateways.ts";
 import { LiveStatusLoop } from "./live-status.ts";
 import type { Machine } from "./machine.ts";
 import { createReplicas } from "./replicas.ts";
-import { createTracer, existingDispatchers, liveFigures, readTls } from "./shared.ts";
+import { createTracer, existingDispatchers, liveFigures, openFunctionLogs, pricesOf, shutDownError } from "./shared.ts";
 import type { Platform } from "./standalone.ts";
 import { SystemPort } from "./system-port.ts";
 import { Triggers } from "./triggers.ts";
 
-/** Answers that are complete may take so long to leave. */
-const CLOSE_GRACE_MS = 1000;
+/** What queues still hold may take so long to be given back. */
+const QUEUES_GRACE_MS = 1000;
 const LAST_SPANS_MS = 2000;
 const LEASE_NAME = "kube-serverless-leader";
-const NO_USAGE = { gbSeconds: 0, invocations: 0 };
 const NO_BROKER = "No broker is named: give the gateways --amqp-url with a RabbitMQ";
 
 /** Builds the graph of one gateway of a cluster and starts it in order: the listener first, then the functions that are declared. */
@@ -76,9 +65,9 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     admittedPaths: (stored) => admittedPathsOf(stored),
     endpoint: (name) => `${name}.${config.functionsNamespace}.svc.${config.clusterDomain}`,
   });
-  const queues = await openBroker(config, log);
+  const queues = config.amqpUrl === undefined ? createAbsentQueues(NO_BROKER) : await openBroker(config.amqpUrl, clock, log);
   const tracer = await createTracer(config, machine, log);
-  const prices = { perGbSecond: config.costPerGbSecond, perInvocation: config.costPerInvocation };
+  const prices = pricesOf(config);
   const registry = new FunctionRegistry();
   const { functionsNamespace, systemNamespace } = config;
   const signing = new SigningKeys({ client, clock, systemNamespace, functionsNamespace, log });
@@ -101,12 +90,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     write: (uid, row) => functions.noteLive(uid, { counters: row }),
   });
   const metrics: MetricsRegistry = new MetricsRegistry({ store: counters, clock, tasks, prices });
-  const openLogs = (name: string): FunctionLogs =>
-    createFunctionLogs({
-      folder: join(config.dataFolder, name),
-      clock,
-      onWriteError: (error, uid) => log.warn({ err: error, uid }, "function log cannot be written"),
-    });
+  const openLogs = (name: string): FunctionLogs => openFunctionLogs(config, name, clock, log);
   const logs = gateways.shareLogs({ own: openLogs("logs"), inherited: openLogs("inherited-logs"), clock, tasks });
   const isOwner = (uid: string): boolean => gateways.isOwner(uid);
   const fleet = new Fleet(clock, {
@@ -132,11 +116,10 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     keyStore: new MemoryKeyStore(),
     budgetStore: new MemoryBudgetStore(),
     registry,
-    usageOf: (uid) => metrics.peek(uid) ?? NO_USAGE,
+    metrics,
     tasks,
     log,
   });
-  const checkBudget = (entry: FunctionEntry): void => access.checkBudget(entry);
   const calls = new CallRecorder({ clock, metrics, tracer, budgets: access.budgets });
   const recorder: Pick<CallRecorder, "record"> = {
     record(entry, call, error) {
@@ -145,7 +128,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     },
   };
   const cronStore = new KubernetesCronStore({ client, resources, nameOf: (uid) => functions.byUid(uid)?.name });
-  const invoker = new TriggerInvoker({ clock, registry, tracer, checkBudget });
+  const invoker = new TriggerInvoker({ clock, registry, tracer, checkBudget: (entry) => access.checkBudget(entry) });
   const triggers = new Triggers({ registry, invoker, store: cronStore, queues, clock, tasks, log });
   const onTriggersChanged = (): void => triggers.sync();
   const onDeleted = (uid: string): void => {
@@ -223,85 +206,33 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     },
   });
 
-  let state: Readiness["state"] = "starting";
-  const degraded = (): string[] => [
-    ...provider.degraded(),
-    ...(functions.available ? [] : ["api-server"]),
-    ...(queues.connected || config.amqpUrl === undefined ? [] : ["broker"]),
-    ...access.degraded(),
-  ];
-  const bodies = new BodyBudget(config.maxBodiesMiB * 1024 * 1024);
-  const forwarding = new Forwarding(config.trustedProxies, config.tlsCertFile === undefined ? "http" : "https");
-  const dependencies: ApiDependencies = {
+  const missing = new MissingFunctions(clock, functions, registry);
+  const doors = await Doors.create({
+    config,
+    machine,
+    clock,
+    log,
+    tasks,
+    tracer,
+    registry,
     functions: service,
-    access: access.control,
-    keys: access.keys,
-    takersOf: (queue) => registry.queueTakers.of(queue),
-    clientAddress: (request) => forwarding.clientAddress(request),
-    bodies,
-    readMetrics: ({ uid }) => readMetrics(uid),
+    provider,
+    metrics,
+    readMetrics,
     readScaling: ({ uid }) => readScaling(uid),
-    readCron: ({ uid }, limit) => triggers.cronOf(uid, limit),
+    recorder: calls,
+    access,
+    triggers,
     logs,
     queues,
-    runtimes: () => provider.runtimes(),
-    readiness: async () => ({
-      state,
-      degraded: degraded(),
-      facts: { pools: await provider.poolState(), gateway: self.name, gateways: gateways.members, leads: election.leads },
-    }),
-    async scrape() {
-      const scraped = [...registry.entries()].map(({ stored, existingDispatcher }) => ({
-        name: stored.spec.name,
-        counters: metrics.peek(stored.uid),
-        queued: existingDispatcher?.queued ?? 0,
-        ...liveFigures(existingDispatcher),
-      }));
-      const { version } = machine;
-      const pools = await provider.poolState();
-      return renderExposition({ version, functions: scraped, pools, degraded: degraded(), taskFailures: tasks.failures, prices });
-    },
-    checkCron: validateCronSchedule,
-    clock,
-    onInternalError: (error, requestId) => log.error({ err: error, requestId }, "request failed"),
-  };
-  const control = await createControlApi(dependencies);
-  const missing = new MissingFunctions(clock, functions, registry);
-  const gateway = new Gateway({
-    clock,
-    guard: new RequestGuard({
-      allowedHosts: config.allowedHosts,
-      allowedOrigins: config.allowedOrigins,
-      enforced: !config.insecureNoAuth && !config.auth,
-    }),
-    registry,
+    away: () => [...(functions.available ? [] : ["api-server"]), ...(queues.connected || config.amqpUrl === undefined ? [] : ["broker"])],
+    facts: (pools) => ({ pools, gateway: self.name, gateways: gateways.members, leads: election.leads }),
     findMissing: (name) => missing.find(name),
-    control,
-    forwarding,
-    admission: new CallAdmission({
-      clock,
-      access: access.control,
-      limits: access.limits,
-      checkBudget,
-      onRefused: (entry, error) => calls.refuse(entry, error),
-    }),
-    bodies,
-    answers: new WholeAnswers(config.keepAliveTimeoutMs),
-    tracer,
-    onRequestError: (error, requestId) => {
-      if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, requestId }, "request failed");
-    },
   });
-  const front = new Front({
-    hosts: config.hosts,
-    port: config.port,
-    keepAliveTimeoutMs: config.keepAliveTimeoutMs,
-    tls: readTls(config),
-    handle: (req, res) => gateway.handle(req, res),
-  });
-  const systemPort = new SystemPort(control);
 
-  const addresses = await front.start();
+  const systemPort = new SystemPort(doors.control);
+
+  const addresses = await doors.start();
   await systemPort.start(self.systemHost, config.systemPort);
   await signing.start();
   await replicas.start();
@@ -313,48 +244,36 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   fleet.start();
   live.start();
   election.start();
-  gateway.open();
-  state = "ready";
+  doors.open();
   gateways.setReady();
   tasks.run("prune function logs", () => logs.prune(new Set([...registry.entries()].map(({ stored }) => stored.uid))));
 
   return {
     facts: {
-      version: machine.version,
-      addresses,
-      secure: config.tlsCertFile !== undefined,
-      dataFolder: config.dataFolder,
-      runtimes: provider.runtimes(),
+      ...doors.describe(addresses),
       sandbox: undefined,
-      auth: config.auth,
-      newAdminKey: access.newAdminKey,
       queues: config.amqpUrl === undefined ? "none (--amqp-url names a RabbitMQ)" : "RabbitMQ",
     },
     async stop() {
-      state = "draining";
+      doors.beginDraining();
       const deadlineMs = config.shutdownTimeoutMs;
       const drainLog = new DrainLog({ clock, log, timeoutMs: deadlineMs });
       drainLog.begin(fleet.calls);
       // The others take over first, so that what still comes here can be passed on.
       await gateways.drain();
-      front.stopListening();
-      gateway.drain();
+      doors.shut();
       service.drain();
       reconciler.stop();
       deployer.stop();
-      control.endStreams();
       await election.stop();
       await Promise.all([triggers.stop({ deadlineMs }), fleet.settle(deadlineMs), gateways.settle(deadlineMs)]);
       drainLog.cut(fleet.calls);
       fleet.stop();
       live.stop();
-      fleet.rejectQueued(
-        new KsError("DRAINING", { message: "The server shut down before the call got a place", details: { phase: "queued" } }),
-      );
+      fleet.rejectQueued(shutDownError());
       await replicas.stop();
-      await front.close(CLOSE_GRACE_MS);
-      await queues.stop({ deadlineMs: CLOSE_GRACE_MS });
-      await control.close();
+      await doors.close();
+      await queues.stop({ deadlineMs: QUEUES_GRACE_MS });
       await metrics.stop();
       await counters.handOver();
       await access.stop();
@@ -374,11 +293,4 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
 /** Paths that lead to it now; those of a spec that was refused do not. */
 function admittedPathsOf({ uid, spec, served }: StoredFunction): string[] {
   return [...new Set([...routeKeys(uid, spec), ...(served === undefined ? [] : routeKeys(uid, served.spec))])];
-}
-
-/** amqplib is loaded only where there is a broker. */
-async function openBroker({ amqpUrl: url }: Config, log: Logger): Promise<QueueDriver> {
-  if (url === undefined) return createAbsentQueues(NO_BROKER);
-  const { createAmqpQueues } = await import("../queue/amqp/driver.ts");
-  return createAmqpQueues({ url, log, clock: systemClock });
 }

@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { KsError } from "@kube-serverless/contracts";
 import type { Logger } from "pino";
-import { systemClock } from "../clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { FunctionEntry } from "../functions/registry.ts";
+import { createFunctionLogs, type FunctionLogs } from "../logs/function-logs.ts";
+import type { Prices } from "../metrics/function-counters.ts";
 import { CallTracer } from "../telemetry/call-tracer.ts";
 import type { Machine } from "./machine.ts";
 
@@ -13,6 +17,25 @@ export function* existingDispatchers(entries: Iterable<FunctionEntry>): Generato
 
 export function liveFigures(dispatcher: Dispatcher | undefined): { inFlight: number; replicas: number } {
   return { inFlight: dispatcher?.inFlight ?? 0, replicas: dispatcher?.replicas ?? 0 };
+}
+
+/** What the configuration says of costs. */
+export function pricesOf({ costPerGbSecond, costPerInvocation }: Config): Prices {
+  return { perGbSecond: costPerGbSecond, perInvocation: costPerInvocation };
+}
+
+/** What functions print, in a folder of the data folder. */
+export function openFunctionLogs({ dataFolder }: Config, name: string, clock: Clock, log: Logger): FunctionLogs {
+  return createFunctionLogs({
+    folder: join(dataFolder, name),
+    clock,
+    onWriteError: (error, uid) => log.warn({ err: error, uid }, "function log cannot be written"),
+  });
+}
+
+/** What calls that still wait at the end are told. */
+export function shutDownError(): KsError {
+  return new KsError("DRAINING", { message: "The server shut down before the call got a place", details: { phase: "queued" } });
 }
 
 /** The SDK is loaded only where spans are wanted. */
