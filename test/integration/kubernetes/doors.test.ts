@@ -106,7 +106,7 @@ describe("functions by two doors", { skip: apiServerMissing() }, () => {
     await kubectl("patch", "fn", "changed", "--type=merge", "-p", '{"spec":{"maxReplicas":3}}');
     const found = await waitFor("the change", async () => {
       const body = await read("changed");
-      return body.status.observedGeneration === 3 ? body : undefined;
+      return body.status.observedGeneration === 3 && body.status.state !== "deploying" ? body : undefined;
     });
     assert.deepEqual([found.generation, found.revision, found.status.revision, found.status.state], [3, 2, 2, "running"]);
   });
