@@ -84,7 +84,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
     },
     async stop() {
       probes.stop();
-      await go?.stop();
+      await Promise.all([go?.stop(), python.stop()]);
     },
   };
 }

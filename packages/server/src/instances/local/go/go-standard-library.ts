@@ -3,7 +3,7 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createFolder, readFolderFacts } from "../../go/durable-folder.ts";
 import { buildGoEnvironment, type GoToolchain } from "./go-toolchain.ts";
-import { runTied } from "./run-tied.ts";
+import { runTied } from "../run-tied.ts";
 
 const PREPARE_TIMEOUT_MS = 15 * 60_000;
 

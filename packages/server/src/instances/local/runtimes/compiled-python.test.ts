@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -49,4 +51,19 @@ test("what cannot be compiled starts from its source, and says so", async (t) =>
   const { source, create, errors } = setUp(t);
   assert.equal(await create().get(installed("/nowhere/python3")), source);
   assert.equal(errors.length, 1);
+});
+
+test("a stop in the middle ends the compiler and leaves nothing behind", { skip }, async (t) => {
+  const { root, source, create, errors } = setUp(t);
+  const program = join(root, "slow-python");
+  const [begun, release] = [join(root, "begun"), join(root, "release")];
+  execFileSync("mkfifo", [begun, release]);
+  writeFileSync(program, `#!/bin/sh\n: >${begun}\nread -r _ <${release}\nexec ${PYTHON} "$@"\n`, { mode: 0o755 });
+  const python = create();
+  const folder = python.get(installed(program));
+  await readFile(begun);
+  await python.stop();
+  assert.equal(await folder, source);
+  assert.deepEqual(readdirSync(join(root, "compiled")), []);
+  assert.deepEqual(errors, []);
 });

@@ -1,11 +1,9 @@
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { runTied } from "../run-tied.ts";
 import type { InstalledVersion } from "./installed.ts";
 
-const run = promisify(execFile);
 const COMPILE_TIMEOUT_MS = 60_000;
 
 /**
@@ -17,6 +15,7 @@ export class CompiledPython {
   readonly #folder: string;
   readonly #onError: (error: unknown) => void;
   readonly #ready = new Map<string, Promise<string>>();
+  readonly #stopping = new AbortController();
 
   /** @param folder where compiled copies are kept across starts */
   constructor(sourceFolder: string, folder: string, onError: (error: unknown) => void) {
@@ -30,7 +29,7 @@ export class CompiledPython {
     let folder = this.#ready.get(installed.program);
     if (folder === undefined) {
       folder = this.#prepare(installed).catch((error: unknown) => {
-        this.#onError(error);
+        if (!this.#stopping.signal.aborted) this.#onError(error);
         return this.#sourceFolder;
       });
       this.#ready.set(installed.program, folder);
@@ -38,22 +37,36 @@ export class CompiledPython {
     return folder;
   }
 
+  /** Resolves once nothing is written any more; what was half compiled is gone. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(this.#ready.values());
+  }
+
   async #prepare({ program, version }: InstalledVersion): Promise<string> {
     const target = join(this.#folder, `${version}-${await hashFolder(this.#sourceFolder)}`);
     if (await exists(target)) return target;
-    const work = `${target}.${process.pid}.part`;
+    const work = `${target}.part`;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    try {
+      await this.#compile(program, work);
+      await rename(work, target);
+    } catch (error) {
+      await rm(work, { recursive: true, force: true });
+      throw error;
+    }
+    return target;
+  }
+
+  async #compile(program: string, work: string): Promise<void> {
     await rm(work, { recursive: true, force: true });
     await cp(this.#sourceFolder, work, { recursive: true, filter: (path) => !path.endsWith("__pycache__") });
-    await run(program, ["-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", work], {
-      timeout: COMPILE_TIMEOUT_MS,
+    await runTied([program, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", work], {
+      cwd: work,
+      env: {},
+      timeoutMs: COMPILE_TIMEOUT_MS,
+      signal: this.#stopping.signal,
     });
-    await rename(work, target).catch(async (error: unknown) => {
-      // Another start was faster.
-      await rm(work, { recursive: true, force: true });
-      if (!(await exists(target))) throw error;
-    });
-    return target;
   }
 }
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { killQuietly } from "../sandbox/process-tree.ts";
+import { killQuietly } from "./sandbox/process-tree.ts";
 
 export interface TiedOptions {
   cwd: string;

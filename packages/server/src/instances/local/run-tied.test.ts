@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { isAlive } from "../sandbox/process-tree.ts";
+import { isAlive } from "./sandbox/process-tree.ts";
 import { runTied } from "./run-tied.ts";
 
 const options = { cwd: "/", env: { PATH: "/usr/bin:/bin" }, timeoutMs: 60_000, signal: new AbortController().signal };
