@@ -54,6 +54,14 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     return body.status?.state ?? "absent";
   }
 
+  function remove(gateway: TestServer, name: string): Promise<Response> {
+    return fetch(`${gateway.api}/functions/${name}`, { method: "DELETE" });
+  }
+
+  async function scalingOf(gateway: TestServer, name: string): Promise<{ inFlight: number }> {
+    return (await (await fetch(`${gateway.api}/functions/${name}/scaling`)).json()) as { inFlight: number };
+  }
+
   function call(gateway: TestServer, name: string): Promise<Response> {
     return fetch(`${gateway.url}/fn/${name}`, { signal: AbortSignal.timeout(LIMIT_MS) });
   }
@@ -85,27 +93,56 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
     assert.equal((await call(second, "never-there")).status, 404);
   });
 
-  test("of two functions with one path, created at two gateways at once, one gets it", async () => {
-    const triggers = [{ type: "http", config: { path: "/wanted" } }];
-    const answers = await Promise.all([create(first, "wanted-a", { triggers }), create(second, "wanted-b", { triggers })]);
-    const made = answers.flatMap(({ status }, index) => (status === 201 ? [["wanted-a", "wanted-b"][index]!] : []));
-    assert.ok(made.length > 0);
-    const settled = (): Promise<string[]> =>
-      Promise.all(
-        made.map((name) =>
-          waitFor(
-            `${name} to settle`,
-            async () => {
-              const state = await stateOf(first, name);
-              return state === "deploying" ? undefined : state;
-            },
-            LIMIT_MS,
-          ),
-        ),
-      );
-    await waitFor("one of them to run", async () => (await settled()).filter((state) => state === "running").length === 1);
-    const [winner] = (await settled()).flatMap((state, index) => (state === "running" ? [made[index]!] : []));
-    for (const gateway of [first, second]) assert.equal(await (await fetch(`${gateway.url}/wanted`)).text(), winner);
+  test("of six functions with one path, created at two gateways at once, one is made", async () => {
+    const triggers = [{ type: "http", config: { path: "/wanted/:id" } }];
+    const names = Array.from({ length: 6 }, (_, index) => `wanted-${index}`);
+    const answers = await Promise.all(names.map((name, index) => create(index % 2 === 0 ? first : second, name, { triggers })));
+    const statuses = answers.map(({ status }) => status).toSorted((a, b) => a - b);
+    assert.deepEqual(statuses, [201, 409, 409, 409, 409, 409]);
+    const winner = names[answers.findIndex(({ status }) => status === 201)]!;
+    await untilRunning(second, winner);
+    for (const gateway of [first, second]) assert.equal(await (await fetch(`${gateway.url}/wanted/1`)).text(), winner);
+    assert.equal((await remove(second, winner)).status, 204);
+    assert.equal((await create(first, "wanted-again", { triggers })).status, 201);
+    assert.equal((await create(second, "wanted-too", { triggers })).status, 409);
+  });
+
+  test("a path that an update asks for is nobody else's, and the function itself may be written again at once", async () => {
+    assert.equal((await create(first, "moving")).status, 201);
+    for (const [index, gateway] of [first, second, first].entries()) {
+      const triggers = [{ type: "http", config: { path: `/moved/${index}` } }];
+      const spec = { runtime: "nodejs18", handler: "index.handler", code: code("moving"), triggers };
+      const body = JSON.stringify(spec);
+      const headers = { "content-type": "application/json" };
+      assert.equal((await fetch(`${gateway.api}/functions/moving`, { method: "PUT", headers, body })).status, 200);
+      const other = gateway === first ? second : first;
+      assert.equal((await create(other, `in-the-way-${index}`, { triggers })).status, 409);
+    }
+  });
+
+  test("the name of a function that is deleted is kept, and shown as deleting, behind both until its last call has ended", async () => {
+    const slow = `exports.handler = async ({ query }) => {
+      await new Promise((resolve) => setTimeout(resolve, Number(query.ms ?? 0)));
+      return { statusCode: 200, body: "slow" };
+    };`;
+    assert.equal((await create(first, "kept", { code: slow })).status, 201);
+    await untilRunning(second, "kept");
+    const running = fetch(`${second.url}/fn/kept?ms=3000`);
+    await waitFor("the call to run", async () => (await scalingOf(first, "kept")).inFlight === 1);
+    const deleting = remove(first, "kept");
+    for (const gateway of [first, second]) {
+      await waitFor("new calls to be refused", async () => (await call(gateway, "kept")).status === 404);
+      const again = await create(gateway, "kept");
+      assert.deepEqual([again.status, ((await again.json()) as { details: object }).details], [409, { name: "kept", state: "deleting" }]);
+      const shown = (await (await fetch(`${gateway.api}/functions/kept`)).json()) as { code: string; status: { state: string } };
+      assert.deepEqual([shown.status.state, shown.code], ["deleting", slow]);
+      const all = (await (await fetch(`${gateway.api}/functions`)).json()) as { name: string; status: { state: string } }[];
+      assert.equal(all.find(({ name }) => name === "kept")?.status.state, "deleting");
+    }
+    assert.equal(await (await running).text(), "slow");
+    assert.equal((await deleting).status, 204);
+    const made = await create(second, "kept");
+    assert.deepEqual([made.status, ((await made.json()) as { status: { state: string } }).status.state], [201, "deploying"]);
   });
 
   test("metrics and scaling are told behind both, and a deletion waits for what runs at the owner", async () => {
@@ -125,7 +162,7 @@ describe("two gateways", { skip: apiServerMissing() }, () => {
       assert.deepEqual(await figures(second), { inFlight: 1, replicas: 1 });
       let isOver = false;
       void running.then(() => (isOver = true));
-      assert.equal((await fetch(`${first.api}/functions/${name}`, { method: "DELETE" })).status, 204);
+      assert.equal((await remove(first, name)).status, 204);
       assert.equal(isOver, true);
       assert.equal(await (await running).text(), "slow");
       assert.equal((await call(second, name)).status, 404);

@@ -4,8 +4,8 @@ import { type DeclaredFunction, type DeclaredFunctions, storedOf } from "../stor
 import { checkIfMatch } from "./if-match.ts";
 import { type FunctionService, type FunctionView, type IfMatch, showDeleting } from "./port.ts";
 import type { FunctionEntry, FunctionRegistry } from "./registry.ts";
-import { buildRoutes } from "./route-table.ts";
-import { checkRuntime, refuseTakenPath } from "./spec-refusals.ts";
+import type { PathKeeper } from "./path-keeper.ts";
+import { checkRuntime } from "./spec-refusals.ts";
 import { compareSpecs, withoutCode } from "./spec-change.ts";
 
 /** Others may write at the same time; so often a change is tried on what they left. */
@@ -13,6 +13,7 @@ const MAX_TRIES = 5;
 
 export interface ClusterFunctionServiceOptions {
   functions: DeclaredFunctions;
+  paths: PathKeeper;
   registry: FunctionRegistry;
   runtimes(): readonly RuntimeInfo[];
   installHint(runtime: string): string;
@@ -24,18 +25,29 @@ export interface ClusterFunctionServiceOptions {
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
   /** Resolves when the calls within a function that is gone have ended, at every gateway. */
   untilEnded(uid: string): Promise<void>;
+  /** Resolves when no gateway keeps the name of a function that is gone any more. */
+  untilNameIsFree(uid: string): Promise<void>;
+  /** The code of what some gateway is asked to delete, by name. */
+  codeOfDeletion(name: string): Promise<string | undefined>;
+}
+
+interface Deletion {
+  entry: FunctionEntry;
+  /** The calls within have ended at this gateway. */
+  ended: Promise<void>;
+  /** At every gateway. */
+  over: Promise<void>;
 }
 
 /** The use-cases of the control API where functions are declared: one of two doors, so all is read from where the other writes, too. */
 export class ClusterFunctionService implements FunctionService {
   readonly #options: ClusterFunctionServiceOptions;
-  /** Names of functions that are gone for new calls while those within end. */
-  readonly #deleting = new Map<string, { entry: FunctionEntry; ended: Promise<void> }>();
+  /** Names of functions that are gone for new calls while those within end, at whichever gateway. */
+  readonly #deleting = new Map<string, Deletion>();
   /** What this gateway was asked to delete, by name, until the last call has ended at every gateway. */
   readonly #ending = new Map<string, { declared: DeclaredFunction; code: string | undefined }>();
   readonly #changes = new KeyedTurns();
   #draining = false;
-  #holds = 0;
 
   constructor(options: ClusterFunctionServiceOptions) {
     this.#options = options;
@@ -55,30 +67,36 @@ export class ClusterFunctionService implements FunctionService {
     const all = await this.#options.functions.readAll();
     const views = await Promise.all(all.map((declared) => this.#view(declared)));
     const names = new Set(all.map(({ spec }) => spec.name));
-    for (const [name, { declared }] of this.#ending) if (!names.has(name)) views.push(showDeleting(await this.#view(declared)));
+    for (const name of new Set([...this.#ending.keys(), ...this.#deleting.keys()])) {
+      const deleting = names.has(name) ? undefined : await this.#viewOfDeletion(name);
+      if (deleting !== undefined) views.push(deleting);
+    }
     return views.sort((a, b) => (a.stored.spec.name < b.stored.spec.name ? -1 : 1));
   }
 
   async get(name: string): Promise<FunctionView> {
     const declared = await this.#options.functions.read(name);
     if (declared !== undefined) return this.#view(declared);
-    const ending = this.#ending.get(name);
-    if (ending === undefined) throw new KsError("FUNCTION_NOT_FOUND");
-    return showDeleting(await this.#view(ending.declared));
+    const deleting = await this.#viewOfDeletion(name);
+    if (deleting === undefined) throw new KsError("FUNCTION_NOT_FOUND");
+    return deleting;
   }
 
   async readCode(name: string): Promise<string> {
-    const code = (await this.#options.functions.readWithCode(name))?.code ?? this.#ending.get(name)?.code;
+    const code = (await this.#options.functions.readWithCode(name))?.code ?? (await this.#options.codeOfDeletion(name));
     if (code === undefined) throw new KsError("FUNCTION_NOT_FOUND");
     return code;
   }
 
   async create(spec: FunctionSpec): Promise<FunctionView> {
+    const { functions, paths, registry } = this.#options;
     this.#refuseWhileDraining();
+    // What is known here by that name may be gone already, with calls that still end.
+    if (registry.byName(spec.name) !== undefined) await functions.read(spec.name);
     this.#refuseWhileDeleting(spec.name);
     checkRuntime(spec.runtime, this.#options);
     // A uid comes with the write; no function has the name as its uid.
-    return this.#holdingPaths(spec.name, spec, async () => this.#view(await this.#options.functions.create(spec)));
+    return asDeploying(await this.#view(await paths.holding(spec.name, spec, () => functions.create(spec))));
   }
 
   update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
@@ -88,7 +106,7 @@ export class ClusterFunctionService implements FunctionService {
   async #update(name: string, spec: FunctionSpec, ifMatch: IfMatch): Promise<FunctionView> {
     this.#refuseWhileDraining();
     checkRuntime(spec.runtime, this.#options);
-    const { functions } = this.#options;
+    const { functions, paths } = this.#options;
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
       const found = await functions.readWithCode(name);
       if (found === undefined) throw new KsError("FUNCTION_NOT_FOUND");
@@ -99,10 +117,10 @@ export class ClusterFunctionService implements FunctionService {
       if (isSame && !hasFailed) return this.#view(declared);
       const write = (): Promise<DeclaredFunction | undefined> =>
         isSame ? functions.redeploy(declared) : functions.replace(declared, spec);
-      const written = await this.#holdingPaths(declared.uid, spec, write);
+      const written = await paths.holding(declared.uid, spec, write);
       if (written === undefined) continue;
       const view = await this.#view(written);
-      return isSame ? { ...view, stored: { ...view.stored, status: { ...view.stored.status, state: "deploying" } } } : view;
+      return isSame ? asDeploying(view) : view;
     }
     throw tooManyWriters(name);
   }
@@ -118,11 +136,16 @@ export class ClusterFunctionService implements FunctionService {
       if (!(await functions.remove(declared))) continue;
       const ending = { declared, code: read?.code };
       this.#ending.set(name, ending);
-      return this.#options.untilEnded(declared.uid).finally(() => {
+      return this.#options.untilNameIsFree(declared.uid).finally(() => {
         if (this.#ending.get(name) === ending) this.#ending.delete(name);
       });
     }
     throw tooManyWriters(name);
+  }
+
+  /** The code of what this gateway was asked to delete, until that is over. */
+  codeOfDeletionHere(name: string): string | undefined {
+    return this.#ending.get(name)?.code;
   }
 
   /** Resolves when the calls within have ended at this gateway. Here it may not be known yet that the function is gone. */
@@ -130,38 +153,49 @@ export class ClusterFunctionService implements FunctionService {
     const { functions, registry } = this.#options;
     const known = registry.byUid(uid);
     if (known !== undefined) await functions.read(known.stored.spec.name);
-    for (const { entry, ended } of this.#deleting.values()) if (entry.stored.uid === uid) await ended;
+    await this.#deletionOf(uid)?.ended;
+  }
+
+  /** Resolves when this gateway does not keep the name of a function that is gone. */
+  async untilNameIsFreeHere(uid: string): Promise<void> {
+    await this.untilEndedHere(uid);
+    await this.#deletionOf(uid)?.over;
   }
 
   /** A function is no longer declared: its calls end. */
   onGone(entry: FunctionEntry): void {
-    const { name } = entry.stored.spec;
-    const ended = this.#end(entry).finally(() => {
-      if (this.#deleting.get(name)?.entry === entry) this.#deleting.delete(name);
+    const { uid, spec } = entry.stored;
+    const ended = this.#end(entry);
+    const over = this.#untilOver(uid, ended).finally(() => {
+      if (this.#deleting.get(spec.name)?.entry === entry) this.#deleting.delete(spec.name);
     });
-    this.#deleting.set(name, { entry, ended });
-  }
-
-  /** Until the write is known here, nobody else at this gateway may take the paths. Others lose them to whoever was first. */
-  async #holdingPaths<T>(uid: string, spec: FunctionSpec, write: () => Promise<T>): Promise<T> {
-    const { registry } = this.#options;
-    const routes = buildRoutes(uid, withoutCode(spec));
-    refuseTakenPath(registry, routes);
-    const key = `${uid} by REST ${this.#holds++}`;
-    registry.reservedRoutes.set(
-      key,
-      routes.map((route) => ({ ...route, uid: key })),
-    );
-    try {
-      return await write();
-    } finally {
-      registry.reservedRoutes.remove(key);
-    }
+    this.#deleting.set(spec.name, { entry, ended, over });
   }
 
   async #end(entry: FunctionEntry): Promise<void> {
     await entry.existingDispatcher?.close(new KsError("FUNCTION_NOT_FOUND"));
     this.#options.onDeleted(entry.stored.uid);
+  }
+
+  async #untilOver(uid: string, ended: Promise<void>): Promise<void> {
+    await ended;
+    await this.#options.untilEnded(uid);
+  }
+
+  #deletionOf(uid: string): Deletion | undefined {
+    for (const deletion of this.#deleting.values()) if (deletion.entry.stored.uid === uid) return deletion;
+    return undefined;
+  }
+
+  /** Whichever gateway was asked to delete it, this one knows of it while it knew the function. */
+  async #viewOfDeletion(name: string): Promise<FunctionView | undefined> {
+    const ending = this.#ending.get(name);
+    if (ending !== undefined) return showDeleting(await this.#view(ending.declared));
+    const entry = this.#deleting.get(name)?.entry;
+    if (entry === undefined) return undefined;
+    const { existingDispatcher: dispatcher, stored } = entry;
+    const lastInvocation = this.#options.lastInvocation(stored.uid);
+    return showDeleting({ stored, replicas: dispatcher?.replicas ?? 0, readyReplicas: dispatcher?.readyReplicas ?? 0, lastInvocation });
   }
 
   async #view(declared: DeclaredFunction): Promise<FunctionView> {
@@ -192,6 +226,11 @@ export class ClusterFunctionService implements FunctionService {
       retryAfterMs: 1000,
     });
   }
+}
+
+/** What was asked for is under way, though a fast deploy may be over already. */
+function asDeploying(view: FunctionView): FunctionView {
+  return { ...view, stored: { ...view.stored, status: { ...view.stored.status, state: "deploying" } } };
 }
 
 function tooManyWriters(name: string): KsError {

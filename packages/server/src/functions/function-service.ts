@@ -244,7 +244,7 @@ export class DefaultFunctionService implements FunctionService {
   }
 
   #checkRoutes(uid: string, spec: StoredFunction["spec"]): void {
-    refuseTakenPath(this.#options.registry, buildRoutes(uid, spec));
+    refuseTakenPath(this.#options.registry.reservedRoutes, buildRoutes(uid, spec));
   }
 }
 

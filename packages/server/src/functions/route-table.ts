@@ -119,7 +119,7 @@ export class RouteTable {
 }
 
 /** The routes that a spec asks for; the paths were checked when it was parsed. */
-export function buildRoutes(uid: string, spec: SpecWithoutCode): Route[] {
+export function buildRoutes(uid: string, spec: Pick<SpecWithoutCode, "name" | "triggers">): Route[] {
   const routes: Route[] = [];
   for (const trigger of spec.triggers) {
     if (trigger.type !== "http") continue;

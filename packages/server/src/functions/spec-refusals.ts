@@ -1,6 +1,5 @@
 import { KsError, type RuntimeInfo } from "@kube-serverless/contracts";
-import type { FunctionRegistry } from "./registry.ts";
-import type { Route } from "./route-table.ts";
+import type { Route, RouteTable } from "./route-table.ts";
 
 export interface KnownRuntimes {
   runtimes(): readonly RuntimeInfo[];
@@ -20,9 +19,9 @@ export function checkRuntime(runtime: string, { runtimes, installHint }: KnownRu
 }
 
 /** @throws KsError `ROUTE_CONFLICT` where another function has one of these paths, or asks for it */
-export function refuseTakenPath(registry: FunctionRegistry, routes: readonly Route[]): void {
+export function refuseTakenPath(taken: RouteTable, routes: readonly Route[]): void {
   for (const route of routes) {
-    const other = registry.reservedRoutes.findConflict(route);
+    const other = taken.findConflict(route);
     if (other === undefined) continue;
     throw new KsError("ROUTE_CONFLICT", {
       message: `Path ${route.path} is taken by function ${other.functionName} (${other.path})`,

@@ -13,7 +13,7 @@ import { OwnedLogs, type OwnedLogsOptions } from "../logs/owned-logs.ts";
 import { SharedCounters, type SharedCountersOptions } from "../metrics/shared-counters.ts";
 import { KnownRevisions } from "../peers/known-revisions.ts";
 import { handOn } from "../peers/moved-calls.ts";
-import { createOwnerQuestion, type OwnerQuestion } from "../peers/owner-questions.ts";
+import { createCommonQuestion, createOwnerQuestion, type OwnerQuestion } from "../peers/owner-questions.ts";
 import { createPeers, type Peers, type PeersLog } from "../peers/peers.ts";
 import type { Self } from "./cluster.ts";
 
@@ -33,6 +33,8 @@ export interface Gateways {
   isKnownEverywhere(uid: string, generation: number): boolean | Promise<boolean>;
   /** Makes a question that goes to whoever owns the function; `answer` is how this gateway answers for its own. */
   askOwner<Answer>(name: string, answer: (uid: string) => Answer | Promise<Answer>): OwnerQuestion<Answer>;
+  /** Makes a question that one gateway answers for all. */
+  askOne<Answer, Params>(name: string, answer: (params: Params) => Answer | Promise<Answer>): OwnerQuestion<Answer, Params>;
   /** Makes what this gateway counts into counters of the whole cluster. */
   shareCounters(parts: CounterParts): SharedCounters;
   /** Makes logs of this gateway's own into those of the whole cluster. */
@@ -44,8 +46,8 @@ export interface Gateways {
   /** Names of those that are ready. */
   readonly members: readonly string[];
   forget(uid: string): void;
-  /** Makes a question that all answer, this gateway among them; it ends with the last answer, or without those that are gone. */
-  askAll(name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void>;
+  /** Makes a question that all answer, this gateway first; it ends with the last answer, or without those that are gone. */
+  askAll<Answer>(name: string, answer: (param: string) => Answer | Promise<Answer>): (param: string) => Promise<Answer[]>;
   start(): Promise<void>;
   /** The functions are loaded. */
   setReady(): void;
@@ -93,6 +95,10 @@ class LoneGateway implements Gateways {
     return answer;
   }
 
+  askOne<Answer, Params>(_name: string, answer: (params: Params) => Answer | Promise<Answer>): OwnerQuestion<Answer, Params> {
+    return answer;
+  }
+
   shareCounters(parts: CounterParts): SharedCounters {
     const [selfId = ""] = this.members;
     const nobody = {
@@ -120,8 +126,8 @@ class LoneGateway implements Gateways {
   retire(): void {}
   forget(): void {}
 
-  askAll(_name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void> {
-    return answer;
+  askAll<Answer>(_name: string, answer: (param: string) => Answer | Promise<Answer>): (param: string) => Promise<Answer[]> {
+    return async (param) => [await answer(param)];
   }
 
   async start(): Promise<void> {}
@@ -190,6 +196,10 @@ class PeerGateways implements Gateways {
     return createOwnerQuestion(this.#peers, this.#selfId, name, answer);
   }
 
+  askOne<Answer, Params>(name: string, answer: (params: Params) => Answer | Promise<Answer>): OwnerQuestion<Answer, Params> {
+    return createCommonQuestion(this.#peers, this.#selfId, name, answer);
+  }
+
   shareCounters(parts: CounterParts): SharedCounters {
     return new SharedCounters({ ...parts, gateways: this.#peers });
   }
@@ -221,11 +231,12 @@ class PeerGateways implements Gateways {
     this.#known.forget(uid);
   }
 
-  askAll(name: string, answer: (uid: string) => Promise<void>): (uid: string) => Promise<void> {
+  askAll<Answer>(name: string, answer: (param: string) => Answer | Promise<Answer>): (param: string) => Promise<Answer[]> {
     this.#peers.handle(name, (params) => answer(String(params)));
-    return async (uid) => {
-      const others = this.#peers.connected.map((id) => this.#peers.request(id, name, uid));
-      await Promise.allSettled([answer(uid), ...others]);
+    return async (param) => {
+      const others = this.#peers.connected.map((id) => this.#peers.request(id, name, param) as Promise<Answer>);
+      const answers = await Promise.allSettled([answer(param), ...others]);
+      return answers.flatMap((answered) => (answered.status === "fulfilled" ? [answered.value] : []));
     };
   }
 

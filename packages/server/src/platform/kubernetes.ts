@@ -6,6 +6,8 @@ import { Fleet } from "../dispatch/fleet.ts";
 import { ClusterFunctionService } from "../functions/cluster-function-service.ts";
 import { MissingFunctions } from "../functions/missing-functions.ts";
 import { routeKeys } from "../functions/path-admission.ts";
+import { PathHolds } from "../functions/path-holds.ts";
+import { PathKeeper } from "../functions/path-keeper.ts";
 import { Reconciler } from "../functions/reconciler.ts";
 import { FunctionRegistry } from "../functions/registry.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
@@ -149,16 +151,23 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   const described = describeFunctions(parts);
   const { lastInvocation } = described;
   const live = new LiveStatusLoop({ clock, functions, entries: () => registry.entries(), isOwner, lastInvocation });
+  const holds = new PathHolds(clock, registry);
+  const paths = new PathKeeper({ holds, registry, functions, askOne: (name, answer) => gateways.askOne(name, answer) });
   const service = new ClusterFunctionService({
     functions,
+    paths,
     registry,
     runtimes: () => provider.runtimes(),
     installHint: (runtime) => provider.installHint(runtime),
     ...described,
     isKnownEverywhere: (uid, generation) => gateways.isKnownEverywhere(uid, generation),
-    untilEnded: (uid) => untilEnded(uid),
+    untilEnded: async (uid) => void (await untilEnded(uid)),
+    untilNameIsFree: async (uid) => void (await untilNameIsFree(uid)),
+    codeOfDeletion: async (name) => (await codesOfDeletion(name)).find((code) => code !== null) ?? undefined,
   });
   const untilEnded = gateways.askAll("ended", (uid) => service.untilEndedHere(uid));
+  const untilNameIsFree = gateways.askAll("name is free", (uid) => service.untilNameIsFreeHere(uid));
+  const codesOfDeletion = gateways.askAll("code of a deletion", (name) => service.codeOfDeletionHere(name) ?? null);
   const reconciler = new Reconciler({
     clock,
     tasks,

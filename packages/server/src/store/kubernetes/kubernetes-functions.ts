@@ -87,6 +87,7 @@ export class KubernetesFunctions implements DeclaredFunctions {
 
   async readAll(): Promise<DeclaredFunction[]> {
     const { client, resources } = this.#options;
+    const before = [...this.catalogue.functions.values()].map(({ metadata }) => metadata);
     const found: DeclaredFunction[] = [];
     let next: string | undefined;
     do {
@@ -95,6 +96,8 @@ export class KubernetesFunctions implements DeclaredFunctions {
       for (const item of page.items) found.push(this.catalogue.observe(item));
       next = page.metadata.continue === "" ? undefined : page.metadata.continue;
     } while (next !== undefined);
+    const uids = new Set(found.map(({ uid }) => uid));
+    for (const { name, uid } of before) if (!uids.has(uid)) this.catalogue.functions.observeGone(name, uid);
     return found;
   }
 
