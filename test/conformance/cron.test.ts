@@ -53,7 +53,7 @@ const plannedMs = ({ trigger }: Run): number => Date.parse(trigger.plannedAt);
 
 interface CronView {
   triggers: { schedule: string; timezone: string; nextPlannedAt: string | null }[];
-  runs: { schedule: string; timezone: string; plannedAt: string; state: string }[];
+  runs: { schedule: string; timezone: string; plannedAt: string; state: string; requestId?: string; code?: string; error?: string }[];
 }
 
 async function cronOf(name: string, query = ""): Promise<CronView> {
@@ -195,12 +195,16 @@ describe("GET /functions/{name}/cron", { concurrency: true }, () => {
         const { runs } = await cronOf(name);
         return states.every((state) => runs.some((run) => run.state === state)) ? runs : undefined;
       });
-    const [runs] = await Promise.all([
+    const [runs, failedRuns] = await Promise.all([
       waitForStates(good, "succeeded"),
       waitForStates(bad, "failed"),
       waitForStates(slow, "running", "skipped"),
     ]);
     assert.deepEqual([runs[0]?.schedule, runs[0]?.timezone], [schedule, "UTC"]);
+    const failed = failedRuns.find(({ state }) => state === "failed");
+    assert.deepEqual([failed?.code, failed?.error], ["FUNCTION_ERROR", "Internal server error: not today"]);
+    const calls = await runsOf(bad);
+    assert.equal(calls.find(({ trigger }) => trigger.plannedAt === failed?.plannedAt)?.requestId, failed?.requestId);
     await waitForRuns(good, 3);
     const { runs: two } = await cronOf(good, "?limit=2");
     assert.equal(two.length, 2);

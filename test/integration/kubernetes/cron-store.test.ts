@@ -21,4 +21,18 @@ describe("cron claims in a cluster", { skip: apiServerMissing() }, () => {
       assert.equal(claims.filter(Boolean).length, 1);
     }
   });
+
+  test("why runs failed is kept of the newest, so that the record stays small", async () => {
+    const store = open();
+    const key = { triggerId: '["failing"]', uid: "failing" };
+    for (let plannedAtMs = 1; plannedAtMs <= 12; plannedAtMs++) {
+      await store.claimCronRun({ ...key, plannedAtMs });
+      await store.handOverCronRun(key.triggerId, plannedAtMs, `request-${plannedAtMs}`);
+      await store.finishCronRun(key.triggerId, plannedAtMs, "failed", { code: "TIMEOUT", error: "ы".repeat(300) });
+    }
+    const runs = await store.listCronRuns("failing", 100);
+    assert.deepEqual(new Set(runs.map(({ state }) => state)), new Set(["failed"]));
+    assert.equal(runs.filter(({ failure }) => failure !== undefined).length, 10);
+    assert.deepEqual(runs.at(-1), { ...key, plannedAtMs: 1, state: "failed", requestId: "request-1" });
+  });
 });

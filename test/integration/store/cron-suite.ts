@@ -30,8 +30,8 @@ export function describeCronStore(open: () => Promise<CronStoreDriver>): void {
     test("shows what a dead process left open, with how far it got", async () => {
       const base = { triggerId: "open", uid: "open" };
       for (const plannedAtMs of [1, 2, 3]) await store.claimCronRun({ ...base, plannedAtMs });
-      await store.handOverCronRun("open", 2);
-      await store.handOverCronRun("open", 3);
+      await store.handOverCronRun("open", 2, "request-2");
+      await store.handOverCronRun("open", 3, "request-3");
       await store.finishCronRun("open", 3, "succeeded");
       store = await driver.restart();
       const open = (await store.openCronRuns()).filter((run) => run.uid === "open");
@@ -50,6 +50,22 @@ export function describeCronStore(open: () => Promise<CronStoreDriver>): void {
         ],
       );
       assert.equal((await store.latestCronRuns()).get("open"), 3);
+    });
+
+    test("keeps which call a run was, and why it failed", async () => {
+      const base = { triggerId: "told", uid: "told" };
+      const failure = { code: "FUNCTION_ERROR", error: "Internal server error: no  luck, ничего\nat all" } as const;
+      for (const plannedAtMs of [1, 2, 3, 4]) await store.claimCronRun({ ...base, plannedAtMs });
+      for (const plannedAtMs of [2, 3, 4]) await store.handOverCronRun("told", plannedAtMs, `request-${plannedAtMs}`);
+      await store.finishCronRun("told", 2, "succeeded");
+      await store.finishCronRun("told", 3, "failed", failure);
+      store = await driver.restart();
+      assert.deepEqual(await store.listCronRuns("told", 10), [
+        { ...base, plannedAtMs: 4, state: "handed-over", requestId: "request-4" },
+        { ...base, plannedAtMs: 3, state: "failed", requestId: "request-3", failure },
+        { ...base, plannedAtMs: 2, state: "succeeded", requestId: "request-2" },
+        { ...base, plannedAtMs: 1, state: "claimed" },
+      ]);
     });
 
     test("never gives out a planned time twice, also when its run is long forgotten", async () => {

@@ -111,6 +111,24 @@ describe("the data folder", () => {
   });
 });
 
+describe("a data folder of an older version", () => {
+  test("keeps its cron runs, which tell neither their call nor why they failed", async () => {
+    await (await open()).stop();
+    const file = new DatabaseSync(`${folder}/state.db`);
+    for (const column of ["request_id", "error_code", "error"]) file.exec(`ALTER TABLE cron_runs DROP COLUMN ${column}`);
+    file.exec("UPDATE schema_versions SET version = 1 WHERE module = 'cron'");
+    file.exec("INSERT INTO cron_runs VALUES ('old', 60000, 'u1', 'failed'), ('old', 120000, 'u1', 'handed-over')");
+    file.close();
+    const store = await open();
+    assert.deepEqual(await store.listCronRuns("u1", 10), [
+      { triggerId: "old", uid: "u1", plannedAtMs: 120_000, state: "handed-over" },
+      { triggerId: "old", uid: "u1", plannedAtMs: 60_000, state: "failed" },
+    ]);
+    await store.finishCronRun("old", 120_000, "failed", { code: "TIMEOUT", error: "too long" });
+    assert.deepEqual((await store.listCronRuns("u1", 1))[0]?.failure, { code: "TIMEOUT", error: "too long" });
+  });
+});
+
 describe("a damaged file", () => {
   test("is named, with what to do", async () => {
     await writeFunctions();

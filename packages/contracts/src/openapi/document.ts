@@ -9,7 +9,7 @@ import { ErrorResponse } from "./responses.ts";
 export const OPERATIONS: readonly Operation[] = [...FUNCTION_OPERATIONS, ...KEY_OPERATIONS, ...PLATFORM_OPERATIONS];
 
 /** What any request may be answered, whatever it asks for. */
-const COMMON_ERRORS: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "INTERNAL", "DRAINING"];
+const COMMON_ERRORS: readonly ErrorCode[] = ["BAD_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "INTERNAL", "DRAINING"];
 
 const TAGS = [
   { name: "Functions", description: "Deploy functions, change them, take them away." },
@@ -36,7 +36,9 @@ export function buildOpenApiDocument(): object {
       title: "Kube-Serverless",
       version: "1.0.0",
       summary: "Functions that run on one machine or on Kubernetes.",
-      description: "Every error answer is JSON with `error`, `code`, `requestId` and perhaps `details`. HEAD is answered wherever GET is.",
+      description:
+        "Every error answer is JSON with `error`, `code`, `requestId` and perhaps `details`. HEAD is answered wherever GET is. " +
+        "A query parameter that an operation does not name is refused, except by the probes of health and readiness and by calls.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],

@@ -79,8 +79,22 @@ export const SCALING_EXAMPLE = {
 export const CRON_EXAMPLE = {
   triggers: [{ schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", nextPlannedAt: "2026-01-16T05:00:00.000Z" }],
   runs: [
-    { schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", plannedAt: "2026-01-15T05:00:00.000Z", state: "succeeded" },
-    { schedule: "0 7 * * MON-FRI", timezone: "Europe/Kyiv", plannedAt: "2026-01-14T05:00:00.000Z", state: "interrupted" },
+    {
+      schedule: "0 7 * * MON-FRI",
+      timezone: "Europe/Kyiv",
+      plannedAt: "2026-01-15T05:00:00.000Z",
+      state: "succeeded",
+      requestId: "0d6c1f5e-7b1f-4a86-9a55-3c2f9f0a6b11",
+    },
+    {
+      schedule: "0 7 * * MON-FRI",
+      timezone: "Europe/Kyiv",
+      plannedAt: "2026-01-14T05:00:00.000Z",
+      state: "failed",
+      requestId: "7a4e8a52-5d3b-4a0c-8a0e-1f7b2f6d9c02",
+      code: "FUNCTION_ERROR",
+      error: "Internal server error: the report is empty",
+    },
   ],
 };
 

@@ -44,7 +44,6 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
         headers: { Link: 'The next part: `<…>; rel="next"`; absent on the last' },
       },
     },
-    errors: ["BAD_REQUEST"],
   },
   {
     method: "post",
@@ -100,7 +99,6 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
     },
     errors: [
       "INVALID_REQUEST",
-      "BAD_REQUEST",
       "FUNCTION_NOT_FOUND",
       "ROUTE_CONFLICT",
       "PRECONDITION_FAILED",
@@ -118,12 +116,14 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
     description: "New calls are refused at once; the answer comes when the calls within have ended.",
     parameters: [NAME, IF_MATCH],
     answers: { 204: { description: "Gone" } },
-    errors: ["BAD_REQUEST", "FUNCTION_NOT_FOUND", "PRECONDITION_FAILED"],
+    errors: ["FUNCTION_NOT_FOUND", "PRECONDITION_FAILED"],
   },
   {
     method: "post",
     path: "/api/v1/functions/{name}/invoke",
     id: "invokeFunction",
+    // The function has them.
+    ignoresQuery: true,
     tag: "Calls",
     summary: "Invoke a function",
     description:
@@ -212,7 +212,7 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
         alternatives: [{ type: "text/event-stream", schema: text, example: `data: ${JSON.stringify(examples.LOG_EXAMPLE)}\n\n` }],
       },
     },
-    errors: ["BAD_REQUEST", "FUNCTION_NOT_FOUND"],
+    errors: ["FUNCTION_NOT_FOUND"],
   },
   {
     method: "get",
@@ -250,6 +250,6 @@ export const FUNCTION_OPERATIONS: readonly Operation[] = [
         content: { type: JSON_TYPE, schema: CronBody, example: examples.CRON_EXAMPLE },
       },
     },
-    errors: ["BAD_REQUEST", "FUNCTION_NOT_FOUND", "STORE_UNAVAILABLE"],
+    errors: ["FUNCTION_NOT_FOUND", "STORE_UNAVAILABLE"],
   },
 ];

@@ -35,6 +35,8 @@ export interface Operation {
   description?: string;
   parameters?: readonly Parameter[];
   body?: Content & { description?: string; required: boolean };
+  /** Query parameters of others are passed over. @default refused */
+  ignoresQuery?: boolean;
   answers: Readonly<Record<number, Answer>>;
   /** Nobody needs a key for it. */
   isOpen?: boolean;

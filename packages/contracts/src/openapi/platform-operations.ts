@@ -99,6 +99,8 @@ function health(path: string, id: string): Operation[] {
       path,
       id,
       isOpen: true,
+      // What probes add, such as a time against caches, must not make a server look ill.
+      ignoresQuery: true,
       tag: "Platform",
       summary: nameProbe("Health check", path),
       answers: { 200: { description: "The process answers", content } },
@@ -114,6 +116,8 @@ function readiness(path: string, id: string): Operation[] {
       path,
       id,
       isOpen: true,
+      // What probes add, such as a time against caches, must not make a server look ill.
+      ignoresQuery: true,
       tag: "Platform",
       summary: nameProbe("Readiness check", path),
       description:

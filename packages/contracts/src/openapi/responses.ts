@@ -3,6 +3,7 @@ import { ERRORS, type ErrorCode } from "../error.ts";
 import { FunctionSpec } from "../function.ts";
 
 const time = () => z.iso.datetime();
+const errorCode = () => z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]);
 const spec = FunctionSpec.shape;
 
 export const FunctionStatusBody = z
@@ -106,6 +107,9 @@ export const CronBody = z
             description:
               "`skipped`: the run before still ran, with `overlap: skip`; `interrupted`: the server ended while it ran; `missed`: the server was away for more than 60 s",
           }),
+          requestId: z.string().optional().meta({ description: "Names the call in the function's log; of runs that were begun" }),
+          code: errorCode().optional().meta({ description: "Of failed runs, as an error answer would have it" }),
+          error: z.string().optional().meta({ description: "Why a run failed; its start, where it is long" }),
         }),
       )
       .meta({ description: "The last planned times, newest first; about a hundred are kept of each trigger" }),
@@ -136,7 +140,7 @@ export const Ready = z
 export const ErrorResponse = z
   .object({
     error: z.string().meta({ description: "What happened, and what to do" }),
-    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+    code: errorCode(),
     requestId: z.string(),
     details: z.unknown().optional().meta({ description: "Of INVALID_REQUEST: every problem as `{path, message}`" }),
   })

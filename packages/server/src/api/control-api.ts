@@ -11,6 +11,7 @@ import { addKeyRoutes } from "./key-routes.ts";
 import { badPath, explainMiss } from "./not-found.ts";
 import { addObserveRoutes } from "./observe-routes.ts";
 import { addPlatformRoutes } from "./platform-routes.ts";
+import { addQueryCheck } from "./query-parameters.ts";
 import { addQueueRoutes, MESSAGES_PATH } from "./queue-routes.ts";
 import { checkJsonHead } from "./request-body.ts";
 
@@ -53,6 +54,7 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
   });
   setBehaviour(app, dependencies, collectMethods(app));
   addAuthorization(app, { control: dependencies.access, clientAddress: dependencies.clientAddress });
+  addQueryCheck(app);
   app.addHook("onRequest", async ({ raw, routeOptions }) => {
     if (routeOptions.url !== MESSAGES_PATH) checkJsonHead(raw);
   });

@@ -1,4 +1,4 @@
-import { findNearest, KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts";
 
 const MAX_LIMIT = 1000;
 
@@ -11,7 +11,6 @@ export interface Page<T> {
 
 /** Cuts a list by `limit` and `cursor`; the cursor is the last name seen, so that it survives what comes and goes meanwhile. */
 export function takePage<T>(all: readonly T[], nameOf: (entry: T) => string, path: string, query: URLSearchParams): Page<T> {
-  refuseUnknownParameters(query, ["limit", "cursor"]);
   const limit = parseLimit(query.get("limit"));
   const after = parseCursor(query.get("cursor"));
   const rest = after === undefined ? all : all.filter((entry) => nameOf(entry) > after);
@@ -20,16 +19,6 @@ export function takePage<T>(all: readonly T[], nameOf: (entry: T) => string, pat
   if (limit === undefined || last === undefined || entries.length === rest.length) return { entries, link: undefined };
   const cursor = Buffer.from(nameOf(last)).toString("base64url");
   return { entries, link: `<${path}?limit=${limit}&cursor=${cursor}>; rel="next"` };
-}
-
-/** What is not known would be ignored in silence, such as a limit that is spelt otherwise. @throws KsError `BAD_REQUEST` */
-export function refuseUnknownParameters(query: URLSearchParams, known: readonly string[]): void {
-  for (const name of query.keys()) {
-    if (known.includes(name)) continue;
-    const nearest = name.length > 64 ? undefined : findNearest(name, known);
-    const advice = nearest === undefined ? `known are ${known.join(", ")}` : `did you mean '${nearest}'?`;
-    throw new KsError("BAD_REQUEST", { message: `Bad request: unknown query parameter '${name.slice(0, 64)}'; ${advice}` });
-  }
 }
 
 /** @throws KsError `BAD_REQUEST` */

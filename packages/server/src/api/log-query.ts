@@ -1,5 +1,4 @@
 import { KsError } from "@kube-serverless/contracts";
-import { refuseUnknownParameters } from "./list-page.ts";
 import type { LogQuery } from "../logs/query.ts";
 
 const MAX_TAIL = 10_000;
@@ -7,7 +6,6 @@ const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 
 
 /** `tail`, `since` (a time, or how long ago as `10m`) and `requestId`. @throws KsError `BAD_REQUEST` */
 export function parseLogQuery(query: URLSearchParams, nowMs: number): LogQuery {
-  refuseUnknownParameters(query, ["tail", "since", "requestId", "follow"]);
   const parsed: LogQuery = {};
   const [tail, since, requestId] = [query.get("tail"), query.get("since"), query.get("requestId")];
   if (tail !== null) parsed.tail = parseTail(tail);

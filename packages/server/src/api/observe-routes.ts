@@ -3,7 +3,7 @@ import { allow } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import type { EventStream, EventStreams } from "./event-streams.ts";
 import type { NameParams } from "./function-routes.ts";
-import { parseLimit, refuseUnknownParameters } from "./list-page.ts";
+import { parseLimit } from "./list-page.ts";
 import { parseLogQuery, wantsFollow } from "./log-query.ts";
 
 const DEFAULT_CRON_RUNS = 100;
@@ -20,7 +20,6 @@ export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependen
   });
 
   app.get<NameParams>("/api/v1/functions/:name/cron", allow("get", "functions/cron"), async (request) => {
-    refuseUnknownParameters(request.query as URLSearchParams, ["limit"]);
     const limit = parseLimit((request.query as URLSearchParams).get("limit")) ?? DEFAULT_CRON_RUNS;
     return dependencies.readCron((await functions.get(request.params.name)).stored, limit);
   });

@@ -1,5 +1,5 @@
 import { KsError } from "@kube-serverless/contracts/error";
-import type { CronOutcome, CronRun, Store, StoredFunction } from "./port.ts";
+import type { CronFailure, CronOutcome, CronRun, Store, StoredFunction } from "./port.ts";
 
 /** A store without a disk, for unit tests and simulations. */
 export interface MemoryStore extends Store {
@@ -98,12 +98,12 @@ class HeapStore implements MemoryStore {
     return true;
   }
 
-  async handOverCronRun(triggerId: string, plannedAtMs: number): Promise<void> {
-    this.#setState(triggerId, plannedAtMs, "handed-over");
+  async handOverCronRun(triggerId: string, plannedAtMs: number, requestId: string): Promise<void> {
+    this.#changeRun(triggerId, plannedAtMs, { state: "handed-over", requestId });
   }
 
-  async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome): Promise<void> {
-    this.#setState(triggerId, plannedAtMs, outcome);
+  async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
+    this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...(failure === undefined ? {} : { failure }) });
   }
 
   async openCronRuns(): Promise<CronRun[]> {
@@ -141,10 +141,10 @@ class HeapStore implements MemoryStore {
     return [...this.#rows.runs.values()].flatMap((runs) => [...runs.values()].map((run) => ({ ...run })));
   }
 
-  #setState(triggerId: string, plannedAtMs: number, state: CronRun["state"]): void {
+  #changeRun(triggerId: string, plannedAtMs: number, change: Partial<CronRun>): void {
     this.#assertWritable();
     const run = this.#rows.runs.get(triggerId)?.get(plannedAtMs);
-    if (run !== undefined) run.state = state;
+    if (run !== undefined) Object.assign(run, change);
   }
 
   #assertOpen(): void {

@@ -1,4 +1,4 @@
-import type { FunctionSpec, FunctionStatus } from "@kube-serverless/contracts";
+import type { ErrorCode, FunctionSpec, FunctionStatus } from "@kube-serverless/contracts";
 
 /** A spec as it is kept in memory: the code, up to 1 MiB, stays in the store. */
 export type SpecWithoutCode = Omit<FunctionSpec, "code">;
@@ -53,15 +53,30 @@ export interface CronRun {
   /** The time that the schedule names; with `triggerId` the key. */
   plannedAtMs: number;
   state: "claimed" | "handed-over" | CronOutcome;
+  /** Names the call in the function's log; absent before the hand-over. */
+  requestId?: string;
+  /** Of a failed run. */
+  failure?: CronFailure;
 }
+
+/** Why a run failed, as an error answer would tell it. */
+export interface CronFailure {
+  code: ErrorCode;
+  /** At most `MAX_CRON_ERROR_CHARACTERS`. */
+  error: string;
+}
+
+/** Thousands of runs are kept, some in one small object. */
+export const MAX_CRON_ERROR_CHARACTERS = 300;
 
 /** The exactly-once claim of planned times. Durable as FunctionStore is. */
 export interface CronStore {
   /** True for exactly one caller a key, for ever (within the kept history). */
   claimCronRun(run: { triggerId: string; uid: string; plannedAtMs: number }): Promise<boolean>;
   /** Committed before the call is sent: a kill afterwards makes the run `interrupted`, never silent. */
-  handOverCronRun(triggerId: string, plannedAtMs: number): Promise<void>;
-  finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome): Promise<void>;
+  handOverCronRun(triggerId: string, plannedAtMs: number, requestId: string): Promise<void>;
+  /** A driver may forget the `failure` of old runs before it forgets the runs. */
+  finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void>;
   /** Runs that are `claimed` or `handed-over`: what a dead process left. */
   openCronRuns(): Promise<CronRun[]>;
   /** Newest planned time that was claimed, by trigger. */

@@ -11,10 +11,12 @@ export function buildCronView(upcoming: readonly UpcomingCronRun[], runs: readon
       timezone,
       nextPlannedAt: nextAtMs === undefined ? null : formatTime(nextAtMs),
     })),
-    runs: runs.map(({ triggerId, plannedAtMs, state }) => ({
+    runs: runs.map(({ triggerId, plannedAtMs, state, requestId, failure }) => ({
       ...readCronTriggerId(triggerId),
       plannedAt: formatTime(plannedAtMs),
       state: state === "handed-over" ? "running" : state,
+      ...(requestId === undefined ? {} : { requestId }),
+      ...failure,
     })),
   };
 }

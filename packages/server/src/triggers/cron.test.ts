@@ -93,6 +93,9 @@ test("a failure is recorded and not repeated", async () => {
   await pass(bench.clock, 90 * MINUTE_MS);
   assert.deepEqual(await states(bench.store), ["13:00 failed"]);
   assert.equal(bench.calls.length, 1);
+  const [run] = await bench.store.listCronRuns("u1", 1);
+  assert.deepEqual(run?.failure, { code: "FUNCTION_ERROR", error: "no" });
+  assert.equal(run?.requestId, bench.calls[0]?.invocation.requestId);
   assert.deepEqual(bench.warnings, ["cron run failed"]);
 });
 

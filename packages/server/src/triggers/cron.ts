@@ -1,7 +1,8 @@
+import { randomUUID } from "node:crypto";
 import type { CronTrigger, ErrorCode, TriggerInfo } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../clock.ts";
 import { failpoint } from "../failpoint.ts";
-import type { CronOutcome, CronRun, CronStore } from "../store/port.ts";
+import { type CronFailure, type CronOutcome, type CronRun, type CronStore, MAX_CRON_ERROR_CHARACTERS } from "../store/port.ts";
 import type { TaskGroup } from "../task-group.ts";
 import { decideDue, type Due, LATEST_MS } from "./cron-due.ts";
 import { type CronSchedule, findCronSchedule } from "./cron-schedule.ts";
@@ -9,6 +10,7 @@ import { DEFAULT_TIMEZONE, triggerId } from "./trigger-id.ts";
 
 /** A planned time as the call of a function. */
 export interface CronInvocation {
+  requestId: string;
   path: "/cron";
   headers: Record<string, string>;
   body: Buffer;
@@ -47,6 +49,11 @@ export interface UpcomingCronRun {
   schedule: string;
   timezone: string;
   nextAtMs: number | undefined;
+}
+
+interface Ended {
+  outcome: CronOutcome;
+  failure?: CronFailure;
 }
 
 interface ActiveTrigger {
@@ -228,35 +235,37 @@ export class CronScheduler {
     if (trigger.config.overlap === "skip" && trigger.running > 0) return this.#finish(trigger.id, plannedAtMs, "skipped");
     trigger.running++;
     try {
+      const requestId = randomUUID();
       const handedOver = await this.#persist(async () => {
-        await this.#options.store.handOverCronRun(trigger.id, plannedAtMs);
+        await this.#options.store.handOverCronRun(trigger.id, plannedAtMs, requestId);
         return true;
       });
       if (handedOver !== true) return;
       failpoint("cron.after-hand-over");
-      const outcome = await this.#call(trigger, plannedAtMs);
+      const ended = await this.#call(trigger, plannedAtMs, requestId);
       failpoint("cron.before-finish");
-      if (outcome !== undefined) await this.#finish(trigger.id, plannedAtMs, outcome);
+      if (ended !== undefined) await this.#finish(trigger.id, plannedAtMs, ended.outcome, ended.failure);
     } finally {
       trigger.running--;
     }
   }
 
   /** Undefined when the server's own end cut it off: it stays handed over, and the next start says so. */
-  async #call({ uid, config }: ActiveTrigger, plannedAtMs: number): Promise<CronOutcome | undefined> {
+  async #call({ uid, config }: ActiveTrigger, plannedAtMs: number, requestId: string): Promise<Ended | undefined> {
     const call = new AbortController();
     this.#calls.add(call);
-    const invocation = buildInvocation(config, plannedAtMs, call.signal);
+    const invocation = { requestId, ...buildInvocation(config, plannedAtMs, call.signal) };
     const result = await this.#options.invoke(uid, invocation).finally(() => this.#calls.delete(call));
-    if (result.ok) return "succeeded";
+    if (result.ok) return { outcome: "succeeded" };
     if (result.code === "DRAINING" || (result.code === "CLIENT_CLOSED" && call.signal.aborted)) return undefined;
     const { code, reason } = result;
-    this.#options.log.warn({ uid, schedule: config.schedule, plannedAt: formatTime(plannedAtMs), code, reason }, "cron run failed");
-    return "failed";
+    const plannedAt = formatTime(plannedAtMs);
+    this.#options.log.warn({ uid, schedule: config.schedule, plannedAt, requestId, code, reason }, "cron run failed");
+    return { outcome: "failed", failure: { code, error: cut(reason) } };
   }
 
-  async #finish(id: string, plannedAtMs: number, outcome: CronOutcome): Promise<void> {
-    await this.#persist(() => this.#options.store.finishCronRun(id, plannedAtMs, outcome), this.#ending.signal);
+  async #finish(id: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
+    await this.#persist(() => this.#options.store.finishCronRun(id, plannedAtMs, outcome, failure), this.#ending.signal);
   }
 
   /** A write that is tried until the store takes it; undefined when the scheduler ended first. */
@@ -277,7 +286,7 @@ function scheduleOf({ config }: ActiveTrigger): CronSchedule {
   return findCronSchedule(config.schedule, config.timezone ?? DEFAULT_TIMEZONE);
 }
 
-function buildInvocation(config: CronTrigger["config"], plannedAtMs: number, signal: AbortSignal): CronInvocation {
+function buildInvocation(config: CronTrigger["config"], plannedAtMs: number, signal: AbortSignal): Omit<CronInvocation, "requestId"> {
   const hasBody = config.body !== undefined;
   return {
     path: "/cron",
@@ -286,6 +295,11 @@ function buildInvocation(config: CronTrigger["config"], plannedAtMs: number, sig
     trigger: { type: "cron", schedule: config.schedule, plannedAt: formatTime(plannedAtMs) },
     signal,
   };
+}
+
+function cut(text: string): string {
+  if (text.length <= MAX_CRON_ERROR_CHARACTERS) return text;
+  return `${text.slice(0, MAX_CRON_ERROR_CHARACTERS - 1).toWellFormed()}…`;
 }
 
 function formatTime(ms: number): string {

@@ -7,6 +7,8 @@ import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 
 /** A call that no HTTP caller waits for. */
 export interface TriggerInvocation {
+  /** @default a new one */
+  requestId?: string;
   path: string;
   headers: Record<string, string>;
   body: Buffer;
@@ -49,7 +51,7 @@ export class TriggerInvoker {
     return new Promise((resolve) => {
       const trace = this.#tracer?.begin(invocation.headers["traceparent"]);
       const head = {
-        id: randomUUID(),
+        id: invocation.requestId ?? randomUUID(),
         method: "POST",
         path: invocation.path,
         query: {},

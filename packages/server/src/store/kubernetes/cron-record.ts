@@ -1,19 +1,35 @@
-import type { CronRun } from "../port.ts";
+import type { CronFailure, CronRun } from "../port.ts";
 import type { CronRecordObject } from "./objects.ts";
 
 /** As many as the SQLite driver keeps. */
 const RUNS_KEPT_PER_TRIGGER = 100;
 
+/** A record is one object, so that why runs failed is kept of the newest alone. */
+const FAILURES_KEPT_PER_TRIGGER = 10;
+
 type Triggers = NonNullable<CronRecordObject["triggers"]>;
+
+export type RunChange = Pick<CronRun, "state" | "requestId" | "failure">;
 
 /** All runs of a record, oldest first within a trigger. */
 export function readRuns(uid: string, triggers: Triggers = []): CronRun[] {
-  return triggers.flatMap(({ id, runs }) =>
-    runs.map((run) => {
-      const [planned = "", state = ""] = run.split(" ");
-      return { triggerId: id, uid, plannedAtMs: Number(planned), state: state as CronRun["state"] };
-    }),
-  );
+  return triggers.flatMap(({ id, runs }) => runs.map((run) => ({ triggerId: id, uid, ...readRun(run) })));
+}
+
+/** Planned time, state, request id and, of what failed, code and message. */
+function readRun(text: string): Omit<CronRun, "triggerId" | "uid"> {
+  const [planned = "", state = "", requestId = "", code = "", ...words] = text.split(" ");
+  return {
+    plannedAtMs: Number(planned),
+    state: state as CronRun["state"],
+    ...(requestId === "" ? {} : { requestId }),
+    ...(code === "" ? {} : { failure: { code: code as CronFailure["code"], error: words.join(" ") } }),
+  };
+}
+
+function writeRun({ plannedAtMs, state, requestId = "", failure }: CronRun, keepsFailure: boolean): string {
+  const reason = failure === undefined || !keepsFailure ? "" : `${failure.code} ${failure.error}`;
+  return [plannedAtMs, state, requestId, reason].join(" ").trimEnd();
 }
 
 export function isOpen({ state }: CronRun): boolean {
@@ -34,23 +50,25 @@ export function withClaim(uid: string, triggers: Triggers, triggerId: string, pl
   );
 }
 
-/** The record with a run's state changed; undefined when the run is not in it, or has that state. */
-export function withState(
+/** The record with a run changed; undefined when the run is not in it, or has that state. */
+export function withChange(
   uid: string,
   triggers: Triggers,
   triggerId: string,
   plannedAtMs: number,
-  state: CronRun["state"],
+  change: RunChange,
 ): Triggers | undefined {
   const runs = readRuns(uid, triggers).filter((run) => run.triggerId === triggerId);
   const run = runs.find((each) => each.plannedAtMs === plannedAtMs);
-  if (run === undefined || run.state === state) return undefined;
-  run.state = state;
+  if (run === undefined || run.state === change.state) return undefined;
+  Object.assign(run, change);
   return put(triggers, triggerId, runs);
 }
 
 function put(triggers: Triggers, id: string, runs: readonly CronRun[]): Triggers {
-  const written = { id, runs: runs.map(({ plannedAtMs, state }) => `${plannedAtMs} ${state}`) };
+  const failed = runs.filter(({ failure }) => failure !== undefined);
+  const told = new Set(failed.slice(-FAILURES_KEPT_PER_TRIGGER));
+  const written = { id, runs: runs.map((run) => writeRun(run, told.has(run))) };
   return [...triggers.filter((trigger) => trigger.id !== id), written];
 }
 

@@ -3,8 +3,8 @@ import type { ApiClient } from "../../kubernetes/api-client.ts";
 import { hasStatus } from "../../kubernetes/api-error.ts";
 import type { Persisted } from "../../kubernetes/resource.ts";
 import { KeyedTurns } from "../../keyed-turns.ts";
-import type { CronOutcome, CronRun, CronStore } from "../port.ts";
-import { isOpen, readRuns, withClaim, withState } from "./cron-record.ts";
+import type { CronFailure, CronOutcome, CronRun, CronStore } from "../port.ts";
+import { isOpen, type RunChange, readRuns, withChange, withClaim } from "./cron-record.ts";
 import { type CronRecordObject, FUNCTION_UID_LABEL, OWNER_MANAGER, ownedBy, type Resources } from "./objects.ts";
 import { asking } from "./unavailable.ts";
 
@@ -34,12 +34,12 @@ export class KubernetesCronStore implements CronStore {
     return this.#change(uid, (triggers) => withClaim(uid, triggers, triggerId, plannedAtMs));
   }
 
-  async handOverCronRun(triggerId: string, plannedAtMs: number): Promise<void> {
-    await this.#setState(triggerId, plannedAtMs, "handed-over");
+  async handOverCronRun(triggerId: string, plannedAtMs: number, requestId: string): Promise<void> {
+    await this.#changeRun(triggerId, plannedAtMs, { state: "handed-over", requestId });
   }
 
-  async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome): Promise<void> {
-    await this.#setState(triggerId, plannedAtMs, outcome);
+  async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
+    await this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...(failure === undefined ? {} : { failure }) });
   }
 
   async openCronRuns(): Promise<CronRun[]> {
@@ -80,9 +80,9 @@ export class KubernetesCronStore implements CronStore {
     return runs;
   }
 
-  async #setState(triggerId: string, plannedAtMs: number, state: CronRun["state"]): Promise<void> {
+  async #changeRun(triggerId: string, plannedAtMs: number, change: RunChange): Promise<void> {
     const uid = this.#uidOf(triggerId);
-    if (uid !== undefined) await this.#change(uid, (triggers) => withState(uid, triggers, triggerId, plannedAtMs, state));
+    if (uid !== undefined) await this.#change(uid, (triggers) => withChange(uid, triggers, triggerId, plannedAtMs, change));
   }
 
   /** Whose record has the trigger: it was claimed through this object, or its id says it. */

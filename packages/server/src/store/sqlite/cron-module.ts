@@ -1,4 +1,4 @@
-import type { CronOutcome, CronRun } from "../port.ts";
+import type { CronFailure, CronOutcome, CronRun } from "../port.ts";
 import type { StoreDatabase } from "./database.ts";
 import type { StoreModule } from "./module.ts";
 
@@ -15,6 +15,9 @@ const MIGRATIONS = [
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX cron_runs_by_function ON cron_runs (uid, planned_at_ms);
    CREATE INDEX cron_runs_open ON cron_runs (state) WHERE state IN ('claimed', 'handed-over');`,
+  `ALTER TABLE cron_runs ADD COLUMN request_id TEXT;
+   ALTER TABLE cron_runs ADD COLUMN error_code TEXT;
+   ALTER TABLE cron_runs ADD COLUMN error TEXT;`,
 ];
 
 interface Key {
@@ -22,7 +25,15 @@ interface Key {
   plannedAtMs: number;
 }
 
-const COLUMNS = "trigger_id AS triggerId, uid, planned_at_ms AS plannedAtMs, state";
+interface Row extends Key {
+  uid: string;
+  state: CronRun["state"];
+  requestId: string | null;
+  code: CronFailure["code"] | null;
+  error: string | null;
+}
+
+const COLUMNS = "trigger_id AS triggerId, uid, planned_at_ms AS plannedAtMs, state, request_id AS requestId, error_code AS code, error";
 
 function claim(db: StoreDatabase, { triggerId, uid, plannedAtMs }: Key & { uid: string }): boolean {
   // Older than the kept history: it may have been claimed and forgotten, so it can never be claimed again.
@@ -51,20 +62,29 @@ function oldestKept(db: StoreDatabase, triggerId: string): number {
   return row?.atMs ?? Number.NEGATIVE_INFINITY;
 }
 
-function handOver(db: StoreDatabase, { triggerId, plannedAtMs }: Key): void {
-  setState(db, triggerId, plannedAtMs, "handed-over");
+function handOver(db: StoreDatabase, { triggerId, plannedAtMs, requestId }: Key & { requestId: string }): void {
+  db.run(
+    "UPDATE cron_runs SET state = 'handed-over', request_id = ? WHERE trigger_id = ? AND planned_at_ms = ?",
+    requestId,
+    triggerId,
+    plannedAtMs,
+  );
 }
 
-function finish(db: StoreDatabase, { triggerId, plannedAtMs, outcome }: Key & { outcome: CronOutcome }): void {
-  setState(db, triggerId, plannedAtMs, outcome);
-}
-
-function setState(db: StoreDatabase, triggerId: string, plannedAtMs: number, state: CronRun["state"]): void {
-  db.run("UPDATE cron_runs SET state = ? WHERE trigger_id = ? AND planned_at_ms = ?", state, triggerId, plannedAtMs);
+function finish(db: StoreDatabase, run: Key & { outcome: CronOutcome; failure?: CronFailure }): void {
+  db.run(
+    "UPDATE cron_runs SET state = ?, error_code = ?, error = ? WHERE trigger_id = ? AND planned_at_ms = ?",
+    run.outcome,
+    run.failure?.code ?? null,
+    run.failure?.error ?? null,
+    run.triggerId,
+    run.plannedAtMs,
+  );
 }
 
 function open(db: StoreDatabase): CronRun[] {
-  return db.all<CronRun>(`SELECT ${COLUMNS} FROM cron_runs WHERE state IN ('claimed', 'handed-over') ORDER BY planned_at_ms`);
+  const rows = db.all<Row>(`SELECT ${COLUMNS} FROM cron_runs WHERE state IN ('claimed', 'handed-over') ORDER BY planned_at_ms`);
+  return rows.map(readRow);
 }
 
 function latest(db: StoreDatabase): { triggerId: string; atMs: number }[] {
@@ -72,7 +92,15 @@ function latest(db: StoreDatabase): { triggerId: string; atMs: number }[] {
 }
 
 function list(db: StoreDatabase, { uid, limit }: { uid: string; limit: number }): CronRun[] {
-  return db.all<CronRun>(`SELECT ${COLUMNS} FROM cron_runs WHERE uid = ? ORDER BY planned_at_ms DESC LIMIT ?`, uid, limit);
+  return db.all<Row>(`SELECT ${COLUMNS} FROM cron_runs WHERE uid = ? ORDER BY planned_at_ms DESC LIMIT ?`, uid, limit).map(readRow);
+}
+
+function readRow({ requestId, code, error, ...run }: Row): CronRun {
+  return {
+    ...run,
+    ...(requestId === null ? {} : { requestId }),
+    ...(code === null ? {} : { failure: { code, error: error ?? "" } }),
+  };
 }
 
 /** Claims of planned times, and what became of them. */

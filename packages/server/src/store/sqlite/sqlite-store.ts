@@ -1,5 +1,5 @@
 import { openDataFolder, type DataFolder } from "../data-folder.ts";
-import type { CronOutcome, CronRun, Store, StoredFunction } from "../port.ts";
+import type { CronFailure, CronOutcome, CronRun, Store, StoredFunction } from "../port.ts";
 import { createSqliteClient, type SqliteClient, type SqliteClientOptions } from "./client.ts";
 import type { FunctionRow, PutFunction } from "./functions-module.ts";
 import { exactBytes } from "./module.ts";
@@ -76,12 +76,12 @@ class ClientStore implements SqliteStore {
     return this.client.run("cron.claim", run);
   }
 
-  handOverCronRun(triggerId: string, plannedAtMs: number): Promise<void> {
-    return this.client.run("cron.handOver", { triggerId, plannedAtMs });
+  handOverCronRun(triggerId: string, plannedAtMs: number, requestId: string): Promise<void> {
+    return this.client.run("cron.handOver", { triggerId, plannedAtMs, requestId });
   }
 
-  finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome): Promise<void> {
-    return this.client.run("cron.finish", { triggerId, plannedAtMs, outcome });
+  finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
+    return this.client.run("cron.finish", { triggerId, plannedAtMs, outcome, failure });
   }
 
   openCronRuns(): Promise<CronRun[]> {
