@@ -9,7 +9,8 @@ import { ProgramProbes } from "../../packages/server/src/instances/local/runtime
 /** `make-go-toolkit.ts GO SOURCES FOLDER`: what the standalone server makes at its first start, made while the image is built. */
 async function main([program = "", sources = "", target = ""]: readonly string[]): Promise<void> {
   const toolchain = await probeGo(program, await ProgramProbes.open(undefined));
-  if (toolchain === undefined) throw new Error(`${program} is no Go of 1.19 or newer`);
+  if (toolchain === undefined) throw new Error(`${program} is not there`);
+  if ("why" in toolchain) throw new Error(`${program} is no Go of 1.19 or newer: ${toolchain.why}`);
   const work = await mkdtemp(join(tmpdir(), "toolkit-"));
   try {
     const standard = await prepareStandardLibrary(toolchain, join(work, "standard"), new AbortController().signal);

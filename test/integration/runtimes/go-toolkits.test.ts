@@ -74,7 +74,7 @@ test("whoever asks for one that can't be made is told why, and the next one trie
 });
 
 test("every Go is found once, by its real version", { skip }, async () => {
-  const found = await detectGo({
+  const { installed: found, rejected } = await detectGo({
     searchPath: ["/usr/local/go/bin", "/usr/lib/go-1.19/bin", "/nowhere"],
     named: new Map([["go119", "/usr/lib/go-1.19/bin/go"]]),
     probes: await ProgramProbes.open(undefined),
@@ -87,5 +87,6 @@ test("every Go is found once, by its real version", { skip }, async () => {
       .sort(),
     ["1.19", "1.26"],
   );
+  assert.deepEqual(rejected, []);
   assert(found.every(({ language, prefix }) => language === "go" && prefix === undefined));
 });

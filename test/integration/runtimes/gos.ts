@@ -24,13 +24,12 @@ export const GO_CACHE = join(tmpdir(), `kube-serverless-test-go-${userInfo().uid
 export const GO_LINES = ["1.19", "1.26"] as const;
 export type GoLine = (typeof GO_LINES)[number];
 
-export const GO_TOOLCHAINS: readonly GoToolchain[] = (
-  await detectGo({
-    searchPath: (process.env["PATH"] ?? "").split(delimiter),
-    named: new Map(),
-    probes: await ProgramProbes.open(undefined),
-  })
-).filter(({ line }) => GO_LINES.some((wanted) => wanted === line));
+const detected = await detectGo({
+  searchPath: (process.env["PATH"] ?? "").split(delimiter),
+  named: new Map(),
+  probes: await ProgramProbes.open(undefined),
+});
+export const GO_TOOLCHAINS: readonly GoToolchain[] = detected.installed.filter(({ line }) => GO_LINES.some((wanted) => wanted === line));
 
 const toolkits = new GoToolkits({
   toolchains: GO_TOOLCHAINS,

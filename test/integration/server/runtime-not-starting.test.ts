@@ -68,3 +68,17 @@ test("a runtime that does not start is the platform's fault: deploys and calls w
   });
   assert.equal((await client.get("/functions/early/metrics")).json.errorRate, 0);
 });
+
+test("an interpreter on PATH that does not run is named at the deploy, with what it said", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "ks-runtime-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const program = join(folder, "python3.14");
+  writeFileSync(program, "#!/bin/sh\necho libpython3.14.so: no such file >&2\nexit 127\n", { mode: 0o755 });
+  const environment = { PATH: `${folder}:${process.env["PATH"]}` };
+  const server = await startServer({ flags: ["--pool-size", "0", "--sandbox", "plain"], environment });
+  t.after(() => server.stop());
+  const { status, json } = await new Client(server).create({ name: "late", runtime: "python314", code: "def handler(event): return 1" });
+  assert.equal(status, 400);
+  const reason = `${program} was found and not taken: it ended with code 127, saying: libpython3.14.so: no such file`;
+  assert.ok(json.details[0].message.includes(`. ${reason}. Available: `), json.details[0].message);
+});

@@ -268,7 +268,7 @@ describe("what it refuses to start with", () => {
     const { code, stderr } = await runToEnd(flags);
     assert.equal(code, 2);
     assert.deepEqual(stderr.split("\n"), [
-      "--runtime-path go119=/bin/true names no Go that runs here",
+      "--runtime-path go119=/bin/true names no Go that runs here: it does not tell its version as Go does",
       `--runtime-path nodejs20=${process.execPath} names Node.js ${process.versions.node}, whose runtime is nodejs24`,
       "",
     ]);

@@ -4,7 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import { detectGo } from "../instances/local/go/go-toolchain.ts";
 import { LocalProvider, type OutputSink } from "../instances/local/provider.ts";
-import { buildCatalogue, DOCUMENTED_RUNTIMES } from "../instances/local/runtimes/catalogue.ts";
+import { buildCatalogue, DOCUMENTED_RUNTIMES, installHint } from "../instances/local/runtimes/catalogue.ts";
 import { CompiledPython } from "../instances/local/runtimes/compiled-python.ts";
 import { detectInterpreters } from "../instances/local/runtimes/installed.ts";
 import { ProgramProbes } from "../instances/local/runtimes/program-probes.ts";
@@ -35,7 +35,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
   const named = new Map(config.runtimePaths.map(({ runtime, path }) => [runtime, path]));
   const probes = await ProgramProbes.open(join(config.dataFolder, "runtimes.json"));
   await checkNamedRuntimes(named, probes);
-  const [sandbox, interpreters, toolchains] = await Promise.all([
+  const [sandbox, interpreters, gos] = await Promise.all([
     createSandbox({
       mode: config.sandbox,
       network: config.sandboxNetwork,
@@ -49,7 +49,9 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
     detectGo({ searchPath, named, probes }),
   ]);
   await probes.save();
-  const catalogue = buildCatalogue([...interpreters, ...toolchains], config.strictRuntimes);
+  const toolchains = gos.installed;
+  const rejected = [...interpreters.rejected, ...gos.rejected];
+  const catalogue = buildCatalogue({ installed: [...interpreters.installed, ...toolchains], rejected }, config.strictRuntimes);
   logNearest(catalogue, log);
   const { dataFolder, goCacheMiB: cacheMiB } = config;
   const documentedGo = catalogue.get("go119")?.installed?.program;
@@ -68,6 +70,7 @@ export async function findLocalRuntimes(config: Config, machine: Machine, clock:
         clock,
         sandbox,
         catalogue,
+        installHint: (runtime) => installHint(runtime, rejected),
         runtimesFolder,
         limits: { maxReplicas: config.maxReplicas, maxMemoryMiB: config.maxMemoryMiB },
         pools: buildPools(config, catalogue),
@@ -94,7 +97,8 @@ type Catalogue = ReturnType<typeof buildCatalogue>;
 /** Said once, as users may wonder why their function finds another version. */
 function logNearest(catalogue: Catalogue, log: Logger): void {
   for (const { info } of catalogue.values()) {
-    if (info.available && !info.exact) log.info({ runtime: info.name, version: info.version }, "runtime runs on the nearest newer version");
+    if (info.available && !info.exact)
+      log.info({ runtime: info.name, version: info.version, hint: info.hint }, "runtime runs on the nearest newer version");
   }
 }
 

@@ -2,7 +2,7 @@ import { languageOf } from "@kube-serverless/contracts";
 import { ConfigProblems } from "../config/config-problems.ts";
 import { probeGo } from "../instances/local/go/go-toolchain.ts";
 import { runtimeName } from "../instances/local/runtimes/catalogue.ts";
-import { type InstalledVersion, probeInterpreter } from "../instances/local/runtimes/installed.ts";
+import { type Probed, probeInterpreter } from "../instances/local/runtimes/installed.ts";
 import type { ProgramProbes } from "../instances/local/runtimes/program-probes.ts";
 
 const LANGUAGE_NAMES = { nodejs: "Node.js", python: "Python", go: "Go" } as const;
@@ -23,9 +23,10 @@ export async function checkNamedRuntimes(named: ReadonlyMap<string, string>, pro
   if (told.length > 0) throw new ConfigProblems(told);
 }
 
-function describeMisnamed(runtime: string, path: string, version: InstalledVersion | undefined): string | undefined {
+function describeMisnamed(runtime: string, path: string, version: Probed): string | undefined {
   const language = LANGUAGE_NAMES[languageOf(runtime)];
   if (version === undefined) return `--runtime-path ${runtime}=${path} names no ${language} that runs here`;
+  if ("why" in version) return `--runtime-path ${runtime}=${path} names no ${language} that runs here: ${version.why}`;
   const name = runtimeName(version.language, version.line);
   return name === runtime ? undefined : `--runtime-path ${runtime}=${path} names ${language} ${version.version}, whose runtime is ${name}`;
 }

@@ -112,6 +112,7 @@ function buildProvider({ maxReplicas = 100, maxMemoryMiB = 1024, poolSize = 0 })
     clock,
     sandbox,
     catalogue: new Map([["nodejs18", { info, installed }]]),
+    installHint: () => "",
     runtimesFolder: "/runtimes",
     limits: { maxReplicas, maxMemoryMiB },
     pools: poolSize === 0 ? [] : [{ replicaClass: { runtime: "nodejs18", memoryMiB: 256, network: "outbound" }, size: poolSize }],

@@ -9,7 +9,7 @@ import { CapacityLedger, type CapacityLimits, type Evictable, type Reservation }
 import { describeExit } from "../describe-exit.ts";
 import { hearLastWords } from "./last-words.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
-import { type CatalogueEntry, installHint } from "./runtimes/catalogue.ts";
+import type { CatalogueEntry } from "./runtimes/catalogue.ts";
 import type { CompiledPython } from "./runtimes/compiled-python.ts";
 import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "../module-kind.ts";
@@ -57,6 +57,8 @@ export interface LocalProviderOptions {
   catalogue: ReadonlyMap<string, CatalogueEntry>;
   runtimesFolder: string;
   limits: CapacityLimits;
+  /** How to install a runtime that the catalogue lacks. */
+  installHint(runtime: string): string;
   /** Waiting replicas by class. */
   pools: readonly { replicaClass: ReplicaClass; size: number }[];
   output: OutputSink;
@@ -135,7 +137,7 @@ export class LocalProvider implements ReplicaProvider {
   }
 
   installHint(runtime: string): string {
-    return installHint(runtime);
+    return this.#options.installHint(runtime);
   }
 
   degraded(): readonly string[] {

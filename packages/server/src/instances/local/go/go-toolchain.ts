@@ -1,6 +1,6 @@
 import { readdir, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { InstalledVersion } from "../runtimes/installed.ts";
+import { type Detected, type InstalledVersion, type Probed, sortProbed } from "../runtimes/installed.ts";
 import { type ProgramProbes, resolvePrograms } from "../runtimes/program-probes.ts";
 
 /** A Go that is installed. `program` is the go command. */
@@ -38,7 +38,7 @@ export function buildGoEnvironment(folder: string): Record<string, string> {
 }
 
 /** Every Go from 1.19 on, each once, those that the user named first. */
-export async function detectGo(options: DetectGoOptions): Promise<GoToolchain[]> {
+export async function detectGo(options: DetectGoOptions): Promise<Detected<GoToolchain>> {
   const named = [...options.named].filter(([name]) => name.startsWith("go")).map(([, path]) => path);
   const candidates = [
     ...named,
@@ -48,9 +48,7 @@ export async function detectGo(options: DetectGoOptions): Promise<GoToolchain[]>
   ];
   const programs = await resolvePrograms(candidates, /^go$/);
   const found = await Promise.all(programs.map((program) => probeGo(program, options.probes)));
-  const byRoot = new Map<string, GoToolchain>();
-  for (const toolchain of found) if (toolchain !== undefined && !byRoot.has(toolchain.root)) byRoot.set(toolchain.root, toolchain);
-  return [...byRoot.values()];
+  return sortProbed(found, ({ root }) => root);
 }
 
 /** Debian installs its lines beside each other. */
@@ -59,22 +57,26 @@ async function packagedPrograms(): Promise<string[]> {
   return names.filter((name) => /^go-1\.\d+$/.test(name)).map((name) => join("/usr/lib", name, "bin", "go"));
 }
 
-/** What this go command is; undefined for what is none, or too old. */
-export async function probeGo(path: string, probes: ProgramProbes): Promise<GoToolchain | undefined> {
-  const output = await probes.ask(path, {
+/** What this go command is. */
+export async function probeGo(path: string, probes: ProgramProbes): Promise<Probed<GoToolchain>> {
+  const reject = (why: string) => ({ language: "go", path, why }) as const;
+  const reply = await probes.ask(path, {
     args: ["env", "GOVERSION", "GOROOT", "GOTOOLDIR"],
-    environment: buildGoEnvironment("/nonexistent"),
+    // Go would make a home folder for what it measures of itself.
+    environment: buildGoEnvironment("/dev/null"),
   });
-  const [version = "", root = "", toolFolder = ""] = output?.split("\n") ?? [];
+  if (reply === undefined) return undefined;
+  if ("failure" in reply) return reject(reply.failure);
+  const [version = "", root = "", toolFolder = ""] = reply.output.split("\n");
   const match = version.match(/^go((1\.(\d+))[\w.]*)/);
-  if (match === null || Number(match[3]) < 19) return undefined;
+  if (match === null) return reject("it does not tell its version as Go does");
+  if (Number(match[3]) < 19) return reject(`it is Go ${match[1]}, and functions need 1.19 or newer`);
   try {
     const program = await realpath(path);
     // /usr is in every sandbox.
     const prefix = root.startsWith("/usr/") ? undefined : dirname(dirname(program));
     return { language: "go", version: match[1]!, line: match[2]!, program, prefix, root: await realpath(root), toolFolder };
   } catch {
-    // Its root is gone.
-    return undefined;
+    return reject(`its folder ${root} is not there`);
   }
 }

@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Language } from "@kube-serverless/contracts";
-import { buildCatalogue, installHint } from "./catalogue.ts";
-import type { InstalledVersion } from "./installed.ts";
+import { buildCatalogue as build, installHint } from "./catalogue.ts";
+import type { InstalledVersion, RejectedProgram } from "./installed.ts";
 
 function installed(language: Language, version: string): InstalledVersion {
   const line = language === "nodejs" ? version.split(".")[0]! : version.split(".").slice(0, 2).join(".");
   return { language, version, line, program: `/bin/${language}-${version}`, prefix: undefined };
+}
+
+function buildCatalogue(versions: InstalledVersion[], strict: boolean, rejected: RejectedProgram[] = []) {
+  return build({ installed: versions, rejected }, strict);
+}
+
+function rejectedAt(language: Language, path: string): RejectedProgram {
+  return { language, path, why: "it ended with code 127" };
 }
 
 describe("buildCatalogue", () => {
@@ -33,6 +41,31 @@ describe("buildCatalogue", () => {
     assert.match(info.hint, /Only 1\.26\.8 is installed/);
   });
 
+  test("a program of the name that does not run is told, whether there is a newer one or not", () => {
+    const rejected = [rejectedAt("python", "/usr/local/bin/python3.9"), rejectedAt("python", "/opt/bin/python3.12")];
+    const told = "/usr/local/bin/python3.9 was found and not taken: it ended with code 127";
+    const hintOf = (versions: InstalledVersion[], strict = false) => buildCatalogue(versions, strict, rejected).get("python39")!.info.hint;
+    assert.equal(hintOf([]), `Install Python 3.9 or newer, such as \`apt-get install python3\`. ${told}`);
+    assert.equal(hintOf([installed("python", "3.11.2")]), `Runs on 3.11.2, the nearest newer version that is installed. ${told}`);
+    assert.equal(
+      hintOf([installed("python", "3.11.2")], true),
+      `Only 3.11.2 is installed, and --strict-runtimes wants exactly 3.9. ${told}`,
+    );
+    assert.equal(hintOf([installed("python", "3.9.2")]), "");
+  });
+
+  test("one that names no version is told where nothing else runs", () => {
+    const rejected = [
+      rejectedAt("go", "/usr/local/go/bin/go"),
+      rejectedAt("go", "/usr/lib/go-1.19/bin/go"),
+      rejectedAt("nodejs", "/bin/node"),
+    ];
+    const hintOf = (versions: InstalledVersion[]) => buildCatalogue(versions, false, rejected).get("go119")!.info.hint;
+    assert.match(hintOf([]), /\/usr\/local\/go\/bin\/go was found.*\/usr\/lib\/go-1\.19\/bin\/go was found/);
+    assert.doesNotMatch(hintOf([installed("go", "1.26.8")]), /\/usr\/local\/go/);
+    assert.match(hintOf([installed("go", "1.26.8")]), /\/usr\/lib\/go-1\.19\/bin\/go was found/);
+  });
+
   test("newer lines have names of their own, odd Node.js lines have none", () => {
     const names = [
       ...buildCatalogue(
@@ -49,8 +82,10 @@ describe("buildCatalogue", () => {
 });
 
 test("installHint tells how to get a runtime that is not there", () => {
-  assert.match(installHint("python312"), /^Install Python 3\.12 .*--runtime-path python312=/);
-  assert.match(installHint("nodejs22"), /^Install Node\.js 22 /);
-  assert.match(installHint("go121"), /^Install Go 1\.21 /);
-  assert.equal(installHint("ruby"), "");
+  const rejected = [rejectedAt("python", "/usr/bin/python3.12"), rejectedAt("python", "/usr/bin/python3.13")];
+  assert.match(installHint("python312", rejected), /\/python\. \/usr\/bin\/python3\.12 was found and not taken: it ended with code 127$/);
+  assert.match(installHint("python312", []), /^Install Python 3\.12 .*--runtime-path python312=/);
+  assert.match(installHint("nodejs22", []), /^Install Node\.js 22 /);
+  assert.match(installHint("go121", []), /^Install Go 1\.21 /);
+  assert.equal(installHint("ruby", []), "");
 });

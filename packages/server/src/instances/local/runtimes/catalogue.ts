@@ -1,5 +1,5 @@
-import type { Language, RuntimeInfo } from "@kube-serverless/contracts";
-import type { InstalledVersion } from "./installed.ts";
+import { type Language, languageOf, type RuntimeInfo } from "@kube-serverless/contracts";
+import type { Detected, InstalledVersion, RejectedProgram } from "./installed.ts";
 
 /** The names that the documentation promises. */
 export const DOCUMENTED_RUNTIMES = ["nodejs18", "python39", "go119"] as const;
@@ -10,8 +10,13 @@ const HINTS: Record<Language, string> = {
   go: "Install Go 1.19 or newer, such as `apt-get install golang-1.19-go`",
 };
 
-/** How to install a runtime that has no entry, such as `python312`. */
-export function installHint(runtime: string): string {
+/** How to install a runtime that has no entry, such as `python312`, and which program of its name was not taken. */
+export function installHint(runtime: string, rejected: readonly RejectedProgram[]): string {
+  const advice = adviseInstall(runtime);
+  return advice === "" ? "" : [advice, ...tellRejected(runtime, rejected, false)].join(". ");
+}
+
+function adviseInstall(runtime: string): string {
   const match = /^(nodejs|python|go)(\d)(\d*)$/.exec(runtime);
   if (match === null) return "";
   const [, language, major, minor] = match;
@@ -56,7 +61,7 @@ const DOCUMENTED_LINES: readonly { language: Language; line: string }[] = [
  * Every runtime name with what runs it: the exact line where it is installed, for documented names else the nearest newer one,
  * unless `strict`.
  */
-export function buildCatalogue(installed: readonly InstalledVersion[], strict: boolean): Map<string, CatalogueEntry> {
+export function buildCatalogue({ installed, rejected }: Detected, strict: boolean): Map<string, CatalogueEntry> {
   const catalogue = new Map<string, CatalogueEntry>();
   for (const { language, line } of DOCUMENTED_LINES) {
     const candidates = installed
@@ -64,11 +69,12 @@ export function buildCatalogue(installed: readonly InstalledVersion[], strict: b
       .sort((a, b) => compareLines(a.line, b.line));
     const nearest = candidates[0];
     const chosen = nearest !== undefined && (!strict || nearest.line === line) ? nearest : undefined;
-    catalogue.set(runtimeName(language, line), buildEntry(language, line, chosen, nearest));
+    const hint = hintFor({ language, line, chosen, nearest, rejected });
+    catalogue.set(runtimeName(language, line), buildEntry(language, line, chosen, hint));
   }
   for (const version of installed) {
     const name = runtimeName(version.language, version.line);
-    if (!catalogue.has(name) && isNamed(version)) catalogue.set(name, buildEntry(version.language, version.line, version, version));
+    if (!catalogue.has(name) && isNamed(version)) catalogue.set(name, buildEntry(version.language, version.line, version, ""));
   }
   return catalogue;
 }
@@ -79,12 +85,7 @@ function isNamed({ language, line }: InstalledVersion): boolean {
   return compareLines(line, documented.line) > 0 && (language !== "nodejs" || Number(line) % 2 === 0);
 }
 
-function buildEntry(
-  language: Language,
-  line: string,
-  chosen: InstalledVersion | undefined,
-  nearest: InstalledVersion | undefined,
-): CatalogueEntry {
+function buildEntry(language: Language, line: string, chosen: InstalledVersion | undefined, hint: string): CatalogueEntry {
   return {
     info: {
       name: runtimeName(language, line),
@@ -92,13 +93,43 @@ function buildEntry(
       version: chosen?.version ?? "",
       exact: chosen?.line === line,
       available: chosen !== undefined,
-      hint: hintFor(language, line, chosen, nearest),
+      hint,
     },
     installed: chosen,
   };
 }
 
-function hintFor(language: Language, line: string, chosen: InstalledVersion | undefined, nearest: InstalledVersion | undefined): string {
-  if (chosen !== undefined) return chosen.line === line ? "" : `Runs on ${chosen.version}, the nearest newer version that is installed`;
+interface Choice {
+  language: Language;
+  line: string;
+  chosen: InstalledVersion | undefined;
+  nearest: InstalledVersion | undefined;
+  rejected: readonly RejectedProgram[];
+}
+
+function hintFor(choice: Choice): string {
+  const { language, line, chosen, rejected } = choice;
+  if (chosen?.line === line) return "";
+  return [explainChoice(choice), ...tellRejected(runtimeName(language, line), rejected, chosen === undefined)].join(". ");
+}
+
+function explainChoice({ language, line, chosen, nearest }: Choice): string {
+  if (chosen !== undefined) return `Runs on ${chosen.version}, the nearest newer version that is installed`;
   return nearest === undefined ? HINTS[language] : `Only ${nearest.version} is installed, and --strict-runtimes wants exactly ${line}`;
+}
+
+/** Programs that go by this runtime's name, or `withNameless` by that of its language alone. */
+function tellRejected(runtime: string, rejected: readonly RejectedProgram[], withNameless: boolean): string[] {
+  const language = languageOf(runtime);
+  return rejected
+    .filter((program) => {
+      const line = lineInPath(program);
+      return program.language === language && (line === undefined ? withNameless : runtimeName(language, line) === runtime);
+    })
+    .map(({ path, why }) => `${path} was found and not taken: ${why}`);
+}
+
+/** `python3.9` and `go-1.19/bin/go` say which line they are. */
+function lineInPath({ path }: RejectedProgram): string | undefined {
+  return /\/python(3\.\d+)$/.exec(path)?.[1] ?? /\/go-?(1\.\d+)[^/]*\/bin\/go$/.exec(path)?.[1];
 }

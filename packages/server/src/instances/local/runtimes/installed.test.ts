@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { detectInterpreters, type InstalledVersion } from "./installed.ts";
+import { type Detected, detectInterpreters, type InstalledVersion } from "./installed.ts";
 import { ProgramProbes } from "./program-probes.ts";
 
 /** A machine of scripts that answer as interpreters do, below one folder. */
@@ -16,8 +16,8 @@ function makeMachine(t: TestContext) {
     writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     return program;
   };
-  const detect = async (named: Record<string, string> = {}): Promise<InstalledVersion[]> => {
-    const found = await detectInterpreters({
+  const detectAll = async (named: Record<string, string> = {}): Promise<Detected> => {
+    const { installed, rejected } = await detectInterpreters({
       projectFolder: join(root, "project"),
       searchPath: [join(root, "bin"), join(root, "more")],
       named: new Map(Object.entries(named)),
@@ -26,11 +26,16 @@ function makeMachine(t: TestContext) {
       probes: await ProgramProbes.open(undefined),
     });
     // What the real machine has below /usr is found, too, and so is what runs this test.
-    return found.filter(({ program }) => program.startsWith(root));
+    return {
+      installed: installed.filter(({ program }) => program.startsWith(root)),
+      rejected: rejected.filter(({ path }) => path.startsWith(root)),
+    };
   };
+  const detect = async (named: Record<string, string> = {}): Promise<InstalledVersion[]> => (await detectAll(named)).installed;
   return {
     root,
     detect,
+    detectAll,
     node: (path: string, version: string) => write(path, `echo v${version}`),
     python: (path: string, version: string, implementation = "cpython") => {
       const prefix = dirname(dirname(join(root, path)));
@@ -71,14 +76,24 @@ test("what the user names comes before the packaged one and PATH", async (t) => 
   assert.deepEqual(lines(found), ["nodejs 18.1.0", "nodejs 18.20.8", "python 3.9.9", "python 3.9.2"]);
 });
 
-test("what is broken, another implementation or too strange is passed over", async (t) => {
+test("what is broken, another implementation or too strange is not taken, and why", async (t) => {
   const machine = makeMachine(t);
   machine.write("bin/node", "echo v22; echo more");
   machine.write("bin/python3", "echo Python 3.12; exit 1");
   machine.python("bin/python3.11", "3.11.0", "pypy");
   machine.write("bin/python3.12", "printf '%s\\n' cpython 3.12.0 /gone /gone/bin/python3.12");
   mkdirSync(join(machine.root, "bin/python3.13"));
-  assert.deepEqual(lines(await machine.detect()), []);
+  const { installed, rejected } = await machine.detectAll();
+  assert.deepEqual(lines(installed), []);
+  assert.deepEqual(
+    rejected.map(({ path, why }) => `${path.slice(machine.root.length)}: ${why}`),
+    [
+      "/bin/node: it does not tell its version as Node.js does",
+      "/bin/python3: it ended with code 1",
+      "/bin/python3.11: it is pypy, and functions need CPython",
+      "/bin/python3.12: it runs /gone/bin/python3.12, which is not there",
+    ],
+  );
 });
 
 test("a program brings the folder it is installed in, a lone one itself alone", async (t) => {

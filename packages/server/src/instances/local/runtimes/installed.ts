@@ -16,6 +16,23 @@ export interface InstalledVersion {
   prefix: string | undefined;
 }
 
+/** A program that goes by a runtime's name, and is not taken. */
+export interface RejectedProgram {
+  language: Language;
+  path: string;
+  /** To be read after its path. */
+  why: string;
+}
+
+/** What was found, each program once. */
+export interface Detected<T extends InstalledVersion = InstalledVersion> {
+  installed: T[];
+  rejected: RejectedProgram[];
+}
+
+/** Undefined where nothing is there. */
+export type Probed<T extends InstalledVersion = InstalledVersion> = T | RejectedProgram | undefined;
+
 export interface DetectOptions {
   /** Has `node_modules` with the packaged Node.js versions. */
   projectFolder: string;
@@ -38,7 +55,7 @@ const QUESTIONS: Record<Interpreted, Question> = {
 };
 
 /** Every Node.js and Python that can be found, each once, those that the user named first. Go's toolchains are found by go/. */
-export async function detectInterpreters(options: DetectOptions): Promise<InstalledVersion[]> {
+export async function detectInterpreters(options: DetectOptions): Promise<Detected> {
   const [nodes, pythons] = await Promise.all([
     resolvePrograms(nodeCandidates(options), /^node/),
     resolvePrograms(pythonCandidates(options), /^python/),
@@ -50,18 +67,28 @@ export async function detectInterpreters(options: DetectOptions): Promise<Instal
     ...namedOf(options, "python").map((path) => probeInterpreter("python", path, options.probes)),
     ...pythons.map((path) => probeInterpreter("python", path, options.probes)),
   ]);
-  const byProgram = new Map<string, InstalledVersion>();
-  for (const version of found) if (version !== undefined && !byProgram.has(version.program)) byProgram.set(version.program, version);
-  return [...byProgram.values()];
+  return sortProbed(found, ({ program }) => program);
+}
+
+/** Versions and rejected programs apart, the first of each key. */
+export function sortProbed<T extends InstalledVersion>(found: readonly Probed<T>[], keyOf: (version: T) => string): Detected<T> {
+  const installed = new Map<string, T>();
+  const rejected = new Map<string, RejectedProgram>();
+  for (const probed of found) {
+    if (probed === undefined) continue;
+    if ("why" in probed) rejected.set(probed.path, probed);
+    else if (!installed.has(keyOf(probed))) installed.set(keyOf(probed), probed);
+  }
+  return { installed: [...installed.values()], rejected: [...rejected.values()] };
 }
 
 /** What this program is, if it is one of that language. */
-export async function probeInterpreter(language: Interpreted, path: string, probes: ProgramProbes): Promise<InstalledVersion | undefined> {
-  if (language === "nodejs") return describeNode(path, path === process.execPath ? process.version : await ask());
-  return describePython(await ask());
-  function ask(): Promise<string | undefined> {
-    return probes.ask(path, QUESTIONS[language]);
-  }
+export async function probeInterpreter(language: Interpreted, path: string, probes: ProgramProbes): Promise<Probed> {
+  if (path === process.execPath && language === "nodejs") return describeNode(path, process.version);
+  const reply = await probes.ask(path, QUESTIONS[language]);
+  if (reply === undefined) return undefined;
+  if ("failure" in reply) return { language, path, why: reply.failure };
+  return language === "nodejs" ? describeNode(path, reply.output) : describePython(path, reply.output);
 }
 
 function namedOf({ named }: DetectOptions, language: Interpreted): string[] {
@@ -90,7 +117,7 @@ async function isProgram(path: string): Promise<boolean> {
 }
 
 /** A package's version is that of its binary, so it need not be started to know. */
-async function readPackagedNode(folder: string): Promise<InstalledVersion | undefined> {
+async function readPackagedNode(folder: string): Promise<Probed> {
   const program = join(folder, "bin", "node");
   if (!(await isProgram(program))) return undefined;
   const { version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string };
@@ -98,20 +125,22 @@ async function readPackagedNode(folder: string): Promise<InstalledVersion | unde
   return describeNode(program, `v${version.replace(/^v/, "")}`);
 }
 
-async function describeNode(path: string, output: string | undefined): Promise<InstalledVersion | undefined> {
-  const match = output?.match(/^v((\d+)\.\d+\.\d+)$/);
-  if (match == null) return undefined;
+async function describeNode(path: string, output: string): Promise<Probed> {
+  const match = /^v((\d+)\.\d+\.\d+)$/.exec(output);
+  if (match === null) return { language: "nodejs", path, why: "it does not tell its version as Node.js does" };
   const program = await realpath(path);
   return { language: "nodejs", version: match[1]!, line: match[2]!, program, prefix: prefixOf(program, program) };
 }
 
-async function describePython(output: string | undefined): Promise<InstalledVersion | undefined> {
-  const [implementation, version, prefix, executable] = output?.split("\n") ?? [];
+async function describePython(path: string, output: string): Promise<Probed> {
+  const reject = (why: string): RejectedProgram => ({ language: "python", path, why });
+  const [implementation, version, prefix, executable] = output.split("\n");
   const match = version?.match(/^(3\.\d+)\.\d+$/);
-  if (implementation !== "cpython" || match == null || prefix === undefined || !executable) return undefined;
+  if (match == null || prefix === undefined || !executable) return reject("it does not tell its version as Python 3 does");
+  if (implementation !== "cpython") return reject(`it is ${implementation}, and functions need CPython`);
   // What a script led to may be gone since it was asked.
   const program = await realpath(executable).catch(() => undefined);
-  if (program === undefined) return undefined;
+  if (program === undefined) return reject(`it runs ${executable}, which is not there`);
   return { language: "python", version: version!, line: match[1]!, program, prefix: prefixOf(program, prefix) };
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -20,17 +20,22 @@ function makeProgram(t: TestContext, says: string) {
   return { folder, program, file: join(folder, "runtimes.json"), write, say, countAsked };
 }
 
+/** What it printed, or why it did not. */
 async function ask(file: string | undefined, program: string): Promise<string | undefined> {
   const probes = await ProgramProbes.open(file);
   const answer = await probes.ask(program, QUESTION);
   await probes.save();
-  return answer;
+  if (answer === undefined) return undefined;
+  return "output" in answer ? answer.output : `failed: ${answer.failure}`;
 }
 
 test("a program is asked once, and the next start knows", async (t) => {
   const { program, file, countAsked } = makeProgram(t, "1.2.3\n");
   const probes = await ProgramProbes.open(file);
-  assert.deepEqual(await Promise.all([probes.ask(program, QUESTION), probes.ask(program, QUESTION)]), ["1.2.3", "1.2.3"]);
+  assert.deepEqual(await Promise.all([probes.ask(program, QUESTION), probes.ask(program, QUESTION)]), [
+    { output: "1.2.3" },
+    { output: "1.2.3" },
+  ]);
   await probes.save();
   assert.equal(await ask(file, program), "1.2.3");
   assert.equal(countAsked(), 1);
@@ -47,9 +52,10 @@ test("one that was replaced is asked again, one that is gone is none", async (t)
 
 test("a failure is remembered, too: a version manager fails for each version that is not chosen, and takes its time", async (t) => {
   const { program, file, write, countAsked } = makeProgram(t, "");
-  write("#!/bin/sh\necho x >>$(dirname $0)/asked\nexit 127\n");
-  assert.equal(await ask(file, program), undefined);
-  assert.equal(await ask(file, program), undefined);
+  write("#!/bin/sh\necho x >>$(dirname $0)/asked\necho more >&2\necho such a version is not chosen >&2\nexit 127\n");
+  const failure = "failed: it ended with code 127, saying: such a version is not chosen";
+  assert.equal(await ask(file, program), failure);
+  assert.equal(await ask(file, program), failure);
   assert.equal(countAsked(), 1);
 });
 
@@ -58,7 +64,7 @@ test("a script whose answer comes from elsewhere is asked again behind the start
   await ask(file, program);
   say("3.12\n");
   const probes = await ProgramProbes.open(file);
-  assert.equal(await probes.ask(program, QUESTION), "3.9");
+  assert.deepEqual(await probes.ask(program, QUESTION), { output: "3.9" });
   assert.deepEqual(await probes.recheck(), [program]);
   assert.deepEqual(await probes.recheck(), []);
   assert.equal(await ask(file, program), "3.12");
@@ -74,9 +80,22 @@ test("what was kept and cannot be read, or cannot be written, costs a question a
   assert.equal(countAsked(), 5);
 });
 
+test("what is there and does not run says why, each time anew where that may pass", async (t) => {
+  const { folder, program, file, write } = makeProgram(t, "1\n");
+  write("#!/nonexistent/interpreter\n");
+  assert.match((await ask(file, program)) ?? "", /^failed: it cannot be started: .*ENOENT/);
+  write("#!/bin/sh\nkill -SEGV $$\n");
+  assert.equal(await ask(file, program), "failed: it was ended by SIGSEGV");
+  write("#!/bin/sh\necho 1\n");
+  assert.equal(await ask(file, program), "1");
+  symlinkSync(join(folder, "gone"), join(folder, "link"));
+  assert.equal(await ask(file, join(folder, "link")), "failed: it is a link to what is not there");
+  chmodSync(program, 0o644);
+  assert.equal(await ask(file, program), "failed: the server's user may not run it");
+});
+
 test("what is no program answers nothing", async (t) => {
-  const { folder, file } = makeProgram(t, "1\n");
+  const { folder } = makeProgram(t, "1\n");
   assert.equal(await ask(undefined, folder), undefined);
-  assert.equal(await ask(undefined, file), undefined);
   assert.equal(await ask(undefined, "/nonexistent"), undefined);
 });
