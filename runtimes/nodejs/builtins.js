@@ -21,6 +21,7 @@ module.exports = {
   jsonParse: JSON.parse,
   jsonStringify: JSON.stringify,
   isArray: Array.isArray,
+  NativeError: Error,
   objectKeys: Object.keys,
   isView: ArrayBuffer.isView,
   isUtf8,

@@ -1,6 +1,6 @@
 "use strict";
 
-const { isArray, jsonStringify, stringIndexOf, stringSlice, stringSplit } = require("./builtins.js");
+const { isArray, jsonStringify, NativeError, stringIndexOf, stringSlice, stringSplit } = require("./builtins.js");
 
 const MAX_TYPE_UNITS = 256;
 const MAX_MESSAGE_UNITS = 8_192;
@@ -21,6 +21,11 @@ function describeError(thrown) {
   } catch {
     return { type: "Error", message: "something was thrown that can't be described", stack: "" };
   }
+}
+
+/** An error whose name and message would not be in its JSON. */
+function isLostError(value) {
+  return value instanceof NativeError && typeof value.toJSON !== "function";
 }
 
 function isErrorLike(thrown) {
@@ -76,4 +81,4 @@ function nameValue(value) {
   return isArray(value) ? "a list" : `a value of type ${typeNameOf(value)}`;
 }
 
-module.exports = { FunctionError, cleanStack, cut, describeError, nameValue, typeNameOf };
+module.exports = { FunctionError, cleanStack, cut, describeError, isLostError, nameValue, typeNameOf };

@@ -1,7 +1,7 @@
 "use strict";
 
 const { bufferFrom, isArray, isView, jsonStringify, objectKeys, regexpTest, stringIndexOf } = require("./builtins.js");
-const { FunctionError, nameValue, typeNameOf } = require("./errors.js");
+const { FunctionError, isLostError, nameValue, typeNameOf } = require("./errors.js");
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const THREE_DIGITS = /^[2-5][0-9][0-9]$/;
@@ -17,7 +17,7 @@ class Response {
 }
 
 /**
- * @throws FunctionError for what cannot be a response, and whatever JSON.stringify throws.
+ * @throws FunctionError for what cannot be a response, whatever JSON.stringify throws, and an error that was returned as the body.
  */
 function buildResponse(value) {
   if (value === undefined) return new Response(200, "", "json", "null");
@@ -51,6 +51,7 @@ function buildBody(status, headers, body, mayBeMissing = false) {
   if (body !== null && typeof body === "object") {
     if (isView(body) || body instanceof ArrayBuffer) return new Response(status, headers, "binary", toBytes(body));
     if (isStream(body)) return new Response(status, headers, "stream", body);
+    if (isLostError(body)) throw body;
   }
   return new Response(status, headers, "json", toJson(body));
 }
@@ -79,7 +80,7 @@ function toJson(value) {
   return json;
 }
 
-// JSON.stringify shows sets, maps, promises and bytes as something else than what they hold. A replacer that looked at every value
+// JSON.stringify shows sets, maps, promises, errors and bytes as something else than what they hold. A replacer that looked at every value
 // would cost ten times what the rest does, but each of them leaves one of these marks.
 function mayHideValues(json) {
   return stringIndexOf(json, "{}") !== -1 || stringIndexOf(json, '"type":"Buffer"') !== -1 || stringIndexOf(json, '{"0":') !== -1;
@@ -91,6 +92,7 @@ function refuseHidden(value, depth) {
     throw new FunctionError(`bytes (${typeNameOf(value)}) within an object can't be sent as JSON`);
   if (typeof value.toJSON === "function") return;
   if (value instanceof Set || value instanceof Map) throw new FunctionError(`a ${typeNameOf(value)} can't be sent as JSON`);
+  if (isLostError(value)) throw new FunctionError(`a ${typeNameOf(value)} can't be sent as JSON: send its message`);
   if (value instanceof Promise) throw new FunctionError("a Promise can't be sent as JSON: await it first");
   if (isArray(value)) {
     for (let i = 0; i < value.length; i += 1) refuseHidden(value[i], depth + 1);

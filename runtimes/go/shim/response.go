@@ -100,6 +100,9 @@ func (c *call) sendBody(h head, body any) error {
 		h.kind = bodyBinary
 		return c.sendWhole(h, bytes)
 	}
+	if err, ok := lostError(body); ok {
+		return err
+	}
 	if text, ok := stringOf(body); ok {
 		h.kind = bodyText
 		return c.sendWhole(h, []byte(strings.ToValidUTF8(text, "\uFFFD")))
@@ -110,6 +113,18 @@ func (c *call) sendBody(h head, body any) error {
 	}
 	h.kind = bodyJSON
 	return c.sendWhole(h, text)
+}
+
+// lostError takes an error that was returned as a value, whose message would not be in its JSON.
+func lostError(value any) (error, bool) {
+	err, ok := value.(error)
+	if !ok || isNil(value) {
+		return nil, false
+	}
+	if _, ok := value.(json.Marshaler); ok {
+		return nil, false
+	}
+	return err, true
 }
 
 func bytesOf(value any) ([]byte, bool) {

@@ -21,6 +21,14 @@ class InvalidResponse(Exception):
         self.type_name = type_name
 
 
+class ReturnedError(Exception):
+    """The handler returned an exception where it might have raised it."""
+
+    def __init__(self, error):
+        Exception.__init__(self, type(error).__name__)
+        self.error = error
+
+
 class Response:
     """A head, and a body that is bytes, or an iterator of pieces (`is_stream`)."""
 
@@ -35,7 +43,7 @@ class Response:
 
 
 def build_response(result):
-    """The response for a returned value; raises InvalidResponse for what cannot be sent."""
+    """The response for a returned value; raises InvalidResponse for what cannot be sent, or ReturnedError."""
     if isinstance(result, dict) and "statusCode" in result:
         status = _read_status(result["statusCode"])
         if status is not None:
@@ -64,6 +72,8 @@ def _with_body(status, headers, body, is_base64):
         return _checked(Response(status, headers, "binary", bytes(body)))
     if is_stream(body):
         return Response(status, headers, "text", body, True)
+    if isinstance(body, BaseException):
+        raise ReturnedError(body)
     return _checked(Response(status, headers, "json", _encode_json(body)))
 
 

@@ -10,7 +10,7 @@ from .errors import describe_error, message_of
 from .event import InvalidBody, build_event
 from .frames import MAX_BODY
 from .logs import current_call
-from .response import InvalidResponse, Response, build_response, encode_piece
+from .response import InvalidResponse, Response, ReturnedError, build_response, encode_piece
 
 END = object()
 
@@ -39,6 +39,9 @@ async def serve(call, handler, info, mode):
         raise
     except InvalidResponse as error:
         call.fail(error.code, {"type": error.type_name, "message": str(error)}, _since(started))
+        return
+    except ReturnedError as returned:
+        call.fail("FUNCTION_ERROR", describe_error(returned.error), _since(started))
         return
     except BaseException as error:
         call.fail("FUNCTION_ERROR", describe_error(error), _since(started))
