@@ -77,6 +77,22 @@ test("a restart keeps what was spent, and what was told", async () => {
   assert.throws(() => second.budgets.check("f", { perDay: 10 }, calls(110)), exceeded({}));
 });
 
+test("counters that a crash set back by a moment are no news when they come there again", async () => {
+  const first = open();
+  for (let made = 0; made <= 8; made++) first.budgets.settle("f", { perDay: 10 }, calls(made));
+  assert.equal(first.events.length, 1);
+  // What was told is written at once; the server dies before anything else is.
+  await first.clock.advance(0);
+  await first.tasks.drain();
+  const second = open(first.store, first.clock);
+  await second.budgets.load();
+  for (let made = 5; made <= 12; made++) second.budgets.settle("f", { perDay: 10 }, calls(made));
+  assert.deepEqual(
+    second.events.map(({ kind }) => kind),
+    ["spent"],
+  );
+});
+
 test("is written within a second, and forgotten with its function", async () => {
   const { budgets, clock, store, tasks } = open();
   budgets.check("f", { perDay: 1 }, calls(0));

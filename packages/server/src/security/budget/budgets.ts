@@ -58,12 +58,13 @@ export class Budgets {
     const { clock, prices, onEvent } = this.#options;
     const day = this.#today(uid, usage, clock.nowMs());
     const spent = spentUsd(day, usage, prices);
-    const told = decideTold(spent, budget.perDay);
-    if (told === day.told) return;
-    this.#keep(uid, { ...day, told });
-    // Less than before only after the budget was raised, which is no news.
-    if (told === "spent" || (told === "nearly-spent" && day.told === "nothing"))
-      onEvent({ uid, kind: told, spentUsd: spent, perDayUsd: budget.perDay });
+    const { day: after, news } = decideTold(day, spent, budget.perDay);
+    if (after === day) return;
+    this.#keep(uid, after);
+    if (news === undefined || news === "nothing") return;
+    onEvent({ uid, kind: news, spentUsd: spent, perDayUsd: budget.perDay });
+    // At once, so that hardly a crash makes it told again.
+    this.#arm(0);
   }
 
   /** US dollars spent today. */
@@ -79,8 +80,7 @@ export class Budgets {
 
   /** Writes the rest. */
   async stop(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#stopTimer();
     await this.#flush();
   }
 
@@ -97,11 +97,17 @@ export class Budgets {
     this.#arm();
   }
 
-  #arm(): void {
-    this.#timer ??= this.#options.clock.setTimer(FLUSH_MS, () => {
+  #arm(delayMs = FLUSH_MS): void {
+    if (delayMs === 0) this.#stopTimer();
+    this.#timer ??= this.#options.clock.setTimer(delayMs, () => {
       this.#timer = undefined;
       this.#options.tasks.run("save budgets", () => this.#flush());
     });
+  }
+
+  #stopTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 
   async #flush(): Promise<void> {

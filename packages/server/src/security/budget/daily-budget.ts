@@ -15,12 +15,16 @@ export interface UsagePrices {
   readonly perInvocation: number;
 }
 
+export type BudgetLevel = "nothing" | "nearly-spent" | "spent";
+
 /** Where a day (UTC) began: what was used since is the day's. Kept over restarts. */
 export interface BudgetDay {
   startMs: number;
   usageAtStart: Usage;
-  /** What was told of this day already. */
-  told: "nothing" | "nearly-spent" | "spent";
+  /** What was told of this day already … */
+  told: BudgetLevel;
+  /** … and of which budget; undefined: of none yet. */
+  toldPerDayUsd?: number;
 }
 
 /** The day that it is now: the one given, unless it is over. */
@@ -44,8 +48,21 @@ export function untilNextDayMs(day: BudgetDay, nowMs: number): number {
   return Math.max(1, day.startMs + DAY_MS - nowMs);
 }
 
-/** What is to be told now, once a day each, and again when a raised budget is used up anew. */
-export function decideTold(spent: number, perDayUsd: number): BudgetDay["told"] {
+const LEVELS: readonly BudgetLevel[] = ["nothing", "nearly-spent", "spent"];
+
+/**
+ * hot: what the day has told now, and the news in that: each level once a day, and again where a raised budget is used up anew. Counters
+ * that a crash has set back by a moment are no news when they come there again. The same day: nothing has changed.
+ */
+export function decideTold(day: BudgetDay, spent: number, perDayUsd: number): { day: BudgetDay; news: BudgetLevel | undefined } {
+  const level = levelOf(spent, perDayUsd);
+  const isHigher = LEVELS.indexOf(level) > LEVELS.indexOf(day.told);
+  const isOfThisBudget = day.told === "nothing" || day.toldPerDayUsd === perDayUsd;
+  if (!isHigher && isOfThisBudget) return { day, news: undefined };
+  return { day: { ...day, told: level, toldPerDayUsd: perDayUsd }, news: isHigher ? level : undefined };
+}
+
+function levelOf(spent: number, perDayUsd: number): BudgetLevel {
   if (spent >= perDayUsd) return "spent";
   return spent >= perDayUsd * WARNING_SHARE ? "nearly-spent" : "nothing";
 }
