@@ -1,10 +1,10 @@
 import type { IncomingMessage } from "node:http";
-import { type Access, KsError, type Resource, type Verb } from "@kube-serverless/contracts";
+import { type Access, type ErrorCode, KsError, type Resource, type Verb } from "@kube-serverless/contracts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
-import { ANONYMOUS, type Authentication } from "../security/authentication/authentication.ts";
-import { type Credentials, isCredential } from "../security/authentication/credentials.ts";
+import type { Authentication } from "../security/authentication/authentication.ts";
+import { type Credentials, isCredential, NO_CREDENTIALS, readCredentials } from "../security/authentication/credentials.ts";
 
 /** What a route asks of its caller; for a resource of a function, over the one that `:name` names. */
 export interface AccessRule {
@@ -35,17 +35,25 @@ export const ASKS_ITSELF = { config: { access: "decided-by-handler" } } as const
 /** Who makes a request, and what they may do. */
 export class RequestAccess {
   readonly #control: AccessControl;
+  readonly #credentials: Credentials;
   readonly #authentication: Authentication;
   readonly #origin: RequestOrigin;
 
-  constructor(control: AccessControl, authentication: Authentication, origin: RequestOrigin) {
+  constructor(control: AccessControl, credentials: Credentials, authentication: Authentication, origin: RequestOrigin) {
     this.#control = control;
+    this.#credentials = credentials;
     this.#authentication = authentication;
     this.#origin = origin;
   }
 
   may(verb: Verb, resource: Resource, functionName?: string): boolean {
     return this.#control.decide(this.#authentication, verb, resource, functionName) === "allowed";
+  }
+
+  /** The same for what goes on long after it began: the key may have gone, the token may have ended. */
+  async mayStill(verb: Verb, resource: Resource, functionName: string): Promise<boolean> {
+    const authentication = await this.#control.authenticate(this.#credentials);
+    return this.#control.decide(authentication, verb, resource, functionName) === "allowed";
   }
 
   maySee(functionName: string): boolean {
@@ -60,6 +68,21 @@ export class RequestAccess {
   /** @throws the same; a queue has no owner: what it holds goes to the functions that take from it. */
   requireQueue(verb: Verb, resource: "queues" | "queues/messages", queue: string, takers: readonly string[]): void {
     this.#enforce(this.#control.decideQueue(this.#authentication, verb, resource, takers), verb, resource, queue);
+  }
+
+  /**
+   * For a function that is to take from these queues: what it takes is meant for the functions that take from them already, so only who
+   * may change those may share it out.
+   * @throws KsError `FORBIDDEN`
+   */
+  requireTaking(queues: readonly string[], takersOf: (queue: string) => readonly string[]): void {
+    const queue = queues.find((name) => takersOf(name).some((taker) => !this.may("update", "functions", taker)));
+    if (queue === undefined) return;
+    this.#note("create", "queues/messages", queue, "FORBIDDEN");
+    throw new KsError("FORBIDDEN", {
+      message: `Forbidden: functions that you may not change take from the queue ${queue} or from its dead letters; use another queue, or ask who may`,
+      details: { verb: "create", resource: "queues/messages", queue },
+    });
   }
 
   /** Headers of the request that may go on to a function: without what proved the caller. */
@@ -77,9 +100,12 @@ export class RequestAccess {
     if (access === "allowed") return;
     const notFound = resource.startsWith("queues") ? "QUEUE_NOT_FOUND" : "FUNCTION_NOT_FOUND";
     const error = buildAccessError(access, this.#authentication, { verb, resource, notFound });
-    const refused = access === "not-found" ? "FORBIDDEN" : error.code;
-    this.#control.noteRefusal(this.#authentication, { verb, resource, target, refused }, this.#origin);
+    this.#note(verb, resource, target, access === "not-found" ? "FORBIDDEN" : error.code);
     throw error;
+  }
+
+  #note(verb: Verb, resource: Resource, target: string | undefined, refused: ErrorCode): void {
+    this.#control.noteRefusal(this.#authentication, { verb, resource, target, refused }, this.#origin);
   }
 }
 
@@ -97,8 +123,9 @@ export function addAuthorization(app: FastifyInstance, { control, clientAddress 
   });
   app.addHook("onRequest", async (request) => {
     const origin = { from: clientAddress(request.raw), requestId: request.id };
-    const authentication = control.isOn ? await control.authenticate(request.headers as Credentials) : ANONYMOUS;
-    request.access = new RequestAccess(control, authentication, origin);
+    const credentials = control.isOn ? readCredentials(request.raw.rawHeaders) : NO_CREDENTIALS;
+    const authentication = await control.authenticate(credentials);
+    request.access = new RequestAccess(control, credentials, authentication, origin);
     const rule = request.routeOptions.config.access;
     if (typeof rule === "object") request.access.require(rule.verb, rule.resource, readName(request));
   });

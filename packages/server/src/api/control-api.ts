@@ -38,6 +38,7 @@ export interface ControlApi {
 export async function createControlApi(dependencies: ApiDependencies): Promise<ControlApi> {
   const contexts = new WeakMap<IncomingMessage, RequestContext>();
   const streams = new EventStreams(dependencies.clock);
+  dependencies.access.whenKeysChange(() => streams.endForbidden());
   let listener: RequestListener | undefined;
   const app = fastify({
     // Bodies are checked by the contracts; fastify's own compilers are slow to load.

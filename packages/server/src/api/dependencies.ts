@@ -32,6 +32,8 @@ export interface ApiDependencies {
   queues: Pick<QueueDriver, "publish" | "stats">;
   /** Names of the functions that take from a queue. */
   takersOf(queue: string): readonly string[];
+  /** The same, and those that take from its dead letters, or from the queue whose dead letters it holds. */
+  takersOfFamily(queue: string): readonly string[];
   access: AccessControl;
   /** Undefined where nobody is asked for a key. */
   keys: ApiKeys | undefined;

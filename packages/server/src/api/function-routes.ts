@@ -1,4 +1,4 @@
-import { KsError, parseFunctionSpec } from "@kube-serverless/contracts";
+import { type FunctionSpec, KsError, parseFunctionSpec } from "@kube-serverless/contracts";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { buildEtag, type FunctionView } from "../functions/port.ts";
 import { allow, type RequestAccess } from "./authorization.ts";
@@ -15,7 +15,7 @@ export interface NameParams {
 }
 
 /** `/functions` and `/functions/{name}`. */
-export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, bodies }: ApiDependencies): void {
+export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, bodies, takersOfFamily }: ApiDependencies): void {
   app.get(LIST_PATH, allow("list", "functions"), async (request, reply) => {
     const visible = (await functions.list()).filter(({ stored }) => request.access.maySee(stored.spec.name));
     const page = takePage(visible, (view) => view.stored.spec.name, LIST_PATH, request.query as URLSearchParams);
@@ -26,6 +26,7 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, 
   app.post(LIST_PATH, allow("create", "functions"), async (request, reply) => {
     const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { cron: checkCron });
     request.access.require("create", "functions", spec.name);
+    request.access.requireTaking(queuesOf(spec), takersOfFamily);
     const view = await functions.create(spec).catch((error: unknown) => throwWithoutHidden(error, request.access));
     request.access.noteChange("create", "functions", spec.name, { generation: view.stored.generation });
     tag(reply, view).code(201).header("Location", `${LIST_PATH}/${spec.name}`);
@@ -41,8 +42,13 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, 
 
   app.put<NameParams>(ONE_PATH, allow("update", "functions"), async (request, reply) => {
     const { name } = request.params;
-    await functions.get(name);
+    const { stored } = await functions.get(name);
     const spec = parseFunctionSpec(await readJsonBody(request.raw, bodies.hold(reply.raw)), { name, cron: checkCron });
+    const known = queuesOf(stored.spec);
+    request.access.requireTaking(
+      queuesOf(spec).filter((queue) => !known.includes(queue)),
+      takersOfFamily,
+    );
     const view = await functions
       .update(name, spec, readIfMatch(request))
       .catch((error: unknown) => throwWithoutHidden(error, request.access));
@@ -56,6 +62,10 @@ export function addFunctionRoutes(app: FastifyInstance, { functions, checkCron, 
     request.access.noteChange("delete", "functions", request.params.name);
     return reply.code(204).send();
   });
+}
+
+function queuesOf({ triggers }: Pick<FunctionSpec, "triggers">): string[] {
+  return triggers.flatMap((trigger) => (trigger.type === "queue" ? [trigger.config.queue] : []));
 }
 
 /** The code comes from the store after the view: when the function changed in between, both are read anew. */

@@ -29,14 +29,23 @@ export function addObserveRoutes(app: FastifyInstance, dependencies: ApiDependen
     const query = parseLogQuery(request.query as URLSearchParams, clock.nowMs());
     if (!wantsFollow(request.query as URLSearchParams)) return logs.query(uid, query);
     if (request.method === "HEAD") return reply.type("text/event-stream; charset=utf-8").send("");
-    return follow(request, reply, (stream) =>
+    return follow(request, reply, request.params.name, (stream) =>
       logs.follow(uid, query, { onEntry: (entry) => stream.send(entry), onEnd: () => stream.end() }),
     );
   });
 
-  function follow(request: FastifyRequest, reply: FastifyReply, start: (stream: EventStream) => { stop(): void }): FastifyReply {
+  function follow(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: string,
+    start: (stream: EventStream) => { stop(): void },
+  ): FastifyReply {
     reply.hijack();
-    const stream = streams.open(reply.raw, request.id, () => following.stop());
+    const stream = streams.open(reply.raw, {
+      requestId: request.id,
+      isStillAllowed: () => request.access.mayStill("get", "functions/logs", name),
+      onClose: () => following.stop(),
+    });
     const following = start(stream);
     return reply;
   }

@@ -15,6 +15,17 @@ const specOf = (name: string, ...queues: string[]) =>
     }),
   );
 
+test("who takes from dead letters, or from a queue whose dead letters are taken, is of the family", () => {
+  const takers = new QueueTakers();
+  takers.set("1", [specOf("one", "orders")]);
+  takers.set("2", [specOf("two", "orders.dead", "mail.dead")]);
+  takers.set("3", [specOf("three", "orders.eu")]);
+  for (const queue of ["orders", "orders.dead", "orders.retry.1000", "orders.dead.dead"])
+    assert.deepEqual(takers.ofFamily(queue), ["one", "two"], queue);
+  assert.deepEqual(takers.ofFamily("mail"), ["two"]);
+  assert.deepEqual([takers.ofFamily("orders.eu"), takers.ofFamily("nothing")], [["three"], []]);
+});
+
 test("a queue knows who takes from it, of what serves and of what is asked for", () => {
   const takers = new QueueTakers();
   takers.set("1", [specOf("one", "orders", "mail"), specOf("one", "old")]);

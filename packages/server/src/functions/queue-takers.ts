@@ -1,3 +1,4 @@
+import { sourceOf } from "../queue/retry.ts";
 import type { SpecWithoutCode } from "../store/port.ts";
 
 /** Which functions take from which queue. */
@@ -29,5 +30,12 @@ export class QueueTakers {
   /** Names of the functions that take from it. */
   of(queue: string): readonly string[] {
     return [...(this.#namesByQueue.get(queue)?.values() ?? [])];
+  }
+
+  /** Names of the functions that get its messages sooner or later: from it, from its dead letters, or from where it has them from. */
+  ofFamily(queue: string): readonly string[] {
+    const source = sourceOf(queue);
+    const family = [...this.#namesByQueue.keys()].filter((name) => sourceOf(name) === source);
+    return [...new Set(family.flatMap((name) => this.of(name)))];
   }
 }

@@ -149,6 +149,7 @@ function apiDependencies(
     access: access.control,
     keys: access.keys,
     takersOf: (queue) => registry.queueTakers.of(queue),
+    takersOfFamily: (queue) => registry.queueTakers.ofFamily(queue),
     clientAddress: (request) => forwarding.clientAddress(request),
     bodies,
     readMetrics: ({ uid }) => readMetrics(uid),

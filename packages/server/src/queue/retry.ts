@@ -92,3 +92,8 @@ function buildDeadHeaders(
 export function deadQueueOf(queue: string): string {
   return `${queue}.dead`;
 }
+
+/** The queue whose dead letters, or messages that wait for another attempt, are kept under this name; else the name itself. */
+export function sourceOf(queue: string): string {
+  return queue.replace(/(?:\.dead|\.retry\.\d+)+$/, "");
+}

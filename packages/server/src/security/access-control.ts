@@ -49,6 +49,11 @@ export class AccessControl {
     return this.#authenticator?.authenticate(credentials) ?? ANONYMOUS;
   }
 
+  /** Calls it from now on when a key has changed: who was let in by it may be so no more. */
+  whenKeysChange(tell: () => void): void {
+    this.#authenticator?.whenKeysForgotten(tell);
+  }
+
   decide(authentication: Authentication, verb: Verb, resource: Resource, functionName?: string): Access {
     return this.isOn ? decideAccess(authentication.principal, verb, resource, functionName) : "allowed";
   }

@@ -1,9 +1,12 @@
-import { Agent, request } from "node:http";
+import { Agent, type OutgoingHttpHeaders, request } from "node:http";
 
-export interface RawRequest {
+/** A list is sent as so many header lines. */
+export type RawHeaders = Readonly<Record<string, string | readonly string[]>>;
+
+export interface RawRequest<Headers extends RawHeaders = Readonly<Record<string, string>>> {
   method: string;
   path: string;
-  headers: Readonly<Record<string, string>>;
+  headers: Headers;
   body?: string | undefined;
 }
 
@@ -22,10 +25,11 @@ export class RawClient {
     this.#port = port;
   }
 
-  send({ method, path, headers, body }: RawRequest): Promise<RawAnswer> {
+  send({ method, path, headers, body }: RawRequest<RawHeaders>): Promise<RawAnswer> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { "content-length": Buffer.byteLength(body) };
-      const options = { host: "127.0.0.1", port: this.#port, agent: this.#agent, method, path, headers: { ...headers, ...length } };
+      const lines = { ...headers, ...length } as OutgoingHttpHeaders;
+      const options = { host: "127.0.0.1", port: this.#port, agent: this.#agent, method, path, headers: lines };
       const sent = request(options, (answer) => {
         const chunks: Buffer[] = [];
         answer.on("data", (chunk: Buffer) => chunks.push(chunk));

@@ -61,6 +61,7 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
       stats: async (queue) => (queue === "orders" ? { ready: opened.published.length, unacked: 0, dead: 0 } : undefined),
     },
     takersOf: () => [],
+    takersOfFamily: () => [],
     access: new AccessControl({ authenticator: undefined, audit: { add: () => {} } }),
     keys: undefined,
     clientAddress: (request) => request.socket.remoteAddress ?? "",

@@ -10,8 +10,9 @@ import { createKeyText } from "../keys/key-text.ts";
 import { MemoryKeyStore } from "../keys/memory-key-store.ts";
 import { type Authentication, buildAuthenticationError, passCredentials } from "./authentication.ts";
 import { Authenticator } from "./authenticator.ts";
+import { readCredentials } from "./credentials.ts";
 
-const ADMIN = "an-admin-key-of-more-than-32-characters";
+const ADMIN = "an-admin-key,of-more-than-32,characters";
 
 async function open() {
   const clock = new ManualClock();
@@ -56,12 +57,19 @@ test("what is not ours passes to the function", async () => {
   assert.deepEqual(sees({ "x-api-key": "theirs", authorization: `Bearer ${key}` }), [`key:${id}`, { "x-api-key": "theirs" }]);
 });
 
-test("a key of ours does not reach the function even where another one counts, or where it is wrong", async () => {
-  const { sees, key, id } = await open();
+test("two different keys prove nobody, the same one in both headers its holder", async () => {
+  const { sees, ask, key, id } = await open();
+  assert.deepEqual(sees({ "x-api-key": key, authorization: `Bearer ${key}` }), [`key:${id}`, {}]);
+  const others = [`Bearer ${ADMIN}`, `Bearer ${createKeyText().text}`, `Bearer ${key}, Bearer ${key}`, key];
+  for (const authorization of others) assert.deepEqual(sees({ "x-api-key": key, authorization }), ["invalid", {}], authorization);
+  assert.deepEqual(sees({ "x-api-key": ADMIN, authorization: `Bearer ${key}` }), ["invalid", {}]);
+  assert.match(buildAuthenticationError(ask({ "x-api-key": key, authorization: `Bearer ${ADMIN}` })).message, /different keys; send one/);
+});
+
+test("a key of ours does not reach the function where it is wrong", async () => {
+  const { sees, key } = await open();
   const wrong = createKeyText().text;
-  assert.deepEqual(sees({ "x-api-key": key, authorization: `Bearer ${wrong}` }), [`key:${id}`, {}]);
-  assert.deepEqual(sees({ "x-api-key": key, authorization: `Bearer ${ADMIN}` }), [`key:${id}`, {}]);
-  assert.deepEqual(sees({ "x-api-key": wrong, authorization: `Bearer ${key}` }), ["unknown", {}]);
+  assert.deepEqual(sees({ "x-api-key": wrong, authorization: `Bearer ${key}` }), ["invalid", {}]);
   assert.deepEqual(sees({ authorization: `Bearer ${wrong}` }), ["unknown", {}]);
   assert.deepEqual(sees({ authorization: `Bearer ${key.slice(0, -1)}` }), ["mistyped", {}]);
   assert.deepEqual(sees({ "x-api-key": `${key}, ${key}` }), ["mistyped", {}]);
@@ -123,6 +131,12 @@ test("the refusal says what to do, and nothing of the key", async () => {
   assert.deepEqual(error.headers, { "WWW-Authenticate": 'Bearer realm="kube-serverless", error="invalid_token"' });
   assert.ok(!JSON.stringify([error.message, error.headers, error.details]).includes(wrong.slice(0, 16)));
   assert.match(buildAuthenticationError(ask({})).message, /send an API key/);
+});
+
+test("credentials are read from the raw headers, those sent twice together", () => {
+  const raw = ["Host", "x", "AUTHORIZATION", "Bearer a", "X-Api-Key", "1", "authorization", "Bearer b", "x-api-key", "2"];
+  assert.deepEqual(readCredentials(raw), { authorization: "Bearer a, Bearer b", "x-api-key": "1, 2" });
+  assert.deepEqual(readCredentials(["Accept", "*/*"]), {});
 });
 
 test("nobody gets in by any other text", async () => {

@@ -41,6 +41,8 @@ const STRIP_BOTH: readonly CredentialHeader[] = ["authorization", "x-api-key"];
 
 /** More parts of a header are not looked at: a hash each. */
 const MAX_PARTS = 16;
+/** What may stand between keys in a header; an admin key may have commas in it. */
+const SEPARATORS = [/[\s,]+/, /,?\s+/] as const;
 
 const UNKNOWN = { principal: undefined, reason: "unknown", strip: STRIP_NOTHING } as const;
 const NO_BEARER: Authentication = { ...UNKNOWN, problem: "Authorization must be Bearer with an API key or a token" };
@@ -48,6 +50,14 @@ const UNKNOWN_API_KEY: Authentication = { ...UNKNOWN, problem: "X-API-Key is no 
 const UNKNOWN_BEARER: Authentication = {
   ...UNKNOWN,
   problem: "the bearer token is neither an API key nor a token of an issuer that is known here",
+};
+
+/** Who of the two is meant, nobody can say: a proxy in front may have looked at either. */
+const TWO_KEYS: Authentication = {
+  principal: undefined,
+  reason: "invalid",
+  problem: "Authorization and X-API-Key hold different keys; send one",
+  strip: STRIP_BOTH,
 };
 
 const KEY_PROBLEMS = {
@@ -70,6 +80,7 @@ export class Authenticator {
   readonly #byApiKey: SweptMap<Verified>;
   /** Tokens that are looked at now, so that a burst of calls with a new one checks it once. */
   readonly #checking = new Map<string, Promise<Authentication>>();
+  #onKeysForgotten: () => void = () => {};
 
   constructor({ clock, keys, adminKey, issuers, capacity = 10_000 }: AuthenticatorOptions) {
     this.#clock = clock;
@@ -85,6 +96,12 @@ export class Authenticator {
   forgetKeys(): void {
     for (const verified of [this.#byAuthorization, this.#byApiKey])
       verified.deleteWhere(({ authentication }) => authentication.principal?.kind === "api-key");
+    this.#onKeysForgotten();
+  }
+
+  /** Calls it from now on when who was let in may be so no more. */
+  whenKeysForgotten(tell: () => void): void {
+    this.#onKeysForgotten = tell;
   }
 
   /** hot: answers at once but for tokens that were not seen for a minute; never rejects. */
@@ -111,8 +128,8 @@ export class Authenticator {
     const check = this.#knownKey(apiKey) ?? this.#checkKey(apiKey);
     if (check === undefined) return this.#withForeignApiKey(apiKey, authorization);
     const authentication = "strip" in check ? check : this.#remember(this.#byApiKey, apiKey, check, STRIP_API_KEY);
-    const isBoth = authorization !== undefined && this.#carriesOurs(authorization);
-    return isBoth ? { ...authentication, strip: STRIP_BOTH } : authentication;
+    if (authorization === undefined || !this.#carriesOurs(authorization)) return authentication;
+    return parseBearer(authorization) === apiKey ? { ...authentication, strip: STRIP_BOTH } : TWO_KEYS;
   }
 
   /** The function's own, perhaps; or ours sent twice, which counts for nothing and must not reach the function either. */
@@ -133,7 +150,8 @@ export class Authenticator {
   #carriesOurs(header: string): boolean {
     const admin = this.#adminKey;
     if (header.includes(KEY_PREFIX)) return true;
-    return admin !== undefined && header.split(/[\s,]+/, MAX_PARTS).some((part) => admin.check(part) !== undefined);
+    if (admin === undefined) return false;
+    return SEPARATORS.some((separator) => header.split(separator, MAX_PARTS).some((part) => admin.check(part) !== undefined));
   }
 
   /** Undefined for what is no key of ours. */

@@ -77,16 +77,40 @@ test("both secrets work while a rotation overlaps, then the new one alone", asyn
   assert.equal(await keys.rotate("nobody", 0), undefined);
 });
 
-test("without overlap, and when rotated twice, the old secret ends at once", async () => {
+test("without overlap all that was before ends at once", async () => {
   const { keys } = open();
   const first = await keys.create(wish());
   const second = await keys.rotate(first.id, 60_000);
-  const third = await keys.rotate(first.id, 60_000);
-  assert.equal(keys.check(first.key).ok, false);
-  assert.equal(keys.check(second!.key).ok, true);
-  const fourth = await keys.rotate(first.id, 0);
-  assert.equal(keys.check(third!.key).ok, false);
-  assert.equal(keys.check(fourth!.key).ok, true);
+  const third = await keys.rotate(first.id, 0);
+  assert.deepEqual(
+    [first, second!, third!].map(({ key }) => keys.check(key).ok),
+    [false, false, true],
+  );
+  assert.equal(third!.previousSecretUntil, null);
+});
+
+test("when rotated twice, each secret works as long as was promised, and no longer than the last overlap", async () => {
+  const { keys, clock } = open();
+  const first = await keys.create(wish());
+  const [second, third] = await Promise.all([keys.rotate(first.id, 60_000), keys.rotate(first.id, 90_000)]);
+  const works = () => [first, second!, third!].map(({ key }) => keys.check(key).ok);
+  assert.deepEqual(works(), [true, true, true]);
+  assert.equal(third!.previousSecretUntil, new Date(clock.nowMs() + 90_000).toISOString());
+  await clock.advance(60_000);
+  assert.deepEqual(works(), [false, true, true]);
+  await keys.rotate(first.id, 10_000);
+  await clock.advance(10_000);
+  assert.deepEqual(works(), [false, false, false]);
+});
+
+test("only so many old secrets work at once, the newest of them", async () => {
+  const { keys } = open();
+  const made = [await keys.create(wish())];
+  for (let count = 0; count < 5; count++) made.push((await keys.rotate(made[0]!.id, 60_000))!);
+  assert.deepEqual(
+    made.map(({ key }) => keys.check(key).ok),
+    [false, false, true, true, true, true],
+  );
 });
 
 test("the last use is written once a minute, and at the end", async () => {

@@ -19,6 +19,8 @@ export interface ApiKeysOptions {
 export type KeyCheck = { ok: true; principal: Principal; validUntilMs: number } | { ok: false; reason: "mistyped" | "unknown" | "expired" };
 
 export const MAX_API_KEYS = 10_000;
+/** Secrets before the current one that may work at once: for two who rotate a key at the same time, or one who does it again. */
+const MAX_OLD_SECRETS = 3;
 const LAST_USE_FLUSH_MS = 60_000;
 
 /** The keys, in memory and in their store; verifying never waits. */
@@ -93,15 +95,14 @@ export class ApiKeys {
     });
   }
 
-  /** Gives the key a new secret; the old one works on for the overlap. Undefined for a key that does not exist. */
+  /** Gives the key a new secret; those before work on for the overlap at most. Undefined for a key that does not exist. */
   rotate(id: string, overlapMs: number): Promise<CreatedApiKey | undefined> {
     return this.#change(async () => {
       const before = this.#keys.get(id);
       if (before === undefined) return undefined;
       const { text } = createKeyText(id);
-      // Only the newest old secret lives on, so that rotating twice ends the oldest at once.
-      const old: StoredSecret = { hash: before.secrets[0]!.hash, validUntilMs: this.#clock.nowMs() + overlapMs };
-      const key: StoredApiKey = { ...before, secrets: [{ hash: hashKey(text) }, ...(overlapMs > 0 ? [old] : [])] };
+      const old = outlive(before.secrets, this.#clock.nowMs(), overlapMs);
+      const key: StoredApiKey = { ...before, secrets: [{ hash: hashKey(text) }, ...old] };
       await this.#store.put(key);
       this.#keys.set(id, key);
       this.#onChanged();
@@ -170,8 +171,8 @@ export class ApiKeys {
   }
 
   #view(key: StoredApiKey): ApiKeyView {
-    const previous = key.secrets[1]?.validUntilMs;
-    const isOver = previous === undefined || previous <= this.#clock.nowMs();
+    const previous = Math.max(...key.secrets.map(({ validUntilMs = 0 }) => validUntilMs));
+    const isOver = previous <= this.#clock.nowMs();
     const lastUsedAtMs = this.#uses.get(key.id) ?? key.lastUsedAtMs;
     return {
       id: key.id,
@@ -186,6 +187,14 @@ export class ApiKeys {
       ...(key.maxConcurrency === undefined ? {} : { maxConcurrency: key.maxConcurrency }),
     };
   }
+}
+
+/** The secrets of a key that has got a new one: none works longer than was promised when it was replaced, nor than the overlap. */
+function outlive(secrets: readonly StoredSecret[], nowMs: number, overlapMs: number): StoredSecret[] {
+  return secrets
+    .map(({ hash, validUntilMs = Infinity }) => ({ hash, validUntilMs: Math.min(validUntilMs, nowMs + overlapMs) }))
+    .filter(({ validUntilMs }) => validUntilMs > nowMs)
+    .slice(0, MAX_OLD_SECRETS);
 }
 
 function buildPrincipal(key: StoredApiKey): Principal {
