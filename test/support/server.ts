@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 export const projectFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 /** As `npm start` has it: half of a start is compiling. */
-const compileCache = join(projectFolder, "node_modules/.cache/node");
+export const compileCache = join(projectFolder, "node_modules/.cache/node");
 
 export interface ServerOptions {
   /** Flags beyond port, data folder and log format. */

@@ -277,6 +277,18 @@ export function testSandbox({ name, options, skip, strength }: SandboxSuite): vo
     });
   });
 
+  test(`sandbox: ${name}: stop ends what is just being started`, { skip }, async () => {
+    const opened = await openSandbox(options);
+    const starting = opened.sandbox.spawn(spec([SHELL, "-c", "sleep 600"]));
+    await opened.close();
+    // Its end was waited for by the stop.
+    let hasEnded = false;
+    void (await starting).exited.then(() => (hasEnded = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(hasEnded, true);
+    await assert.rejects(opened.sandbox.spawn(spec([SHELL, "-c", "sleep 600"])), /shutting down/);
+  });
+
   test(`sandbox: ${name}: stop ends everything`, { skip }, async () => {
     const { sandbox, close } = await openSandbox(options);
     const marks = [sleepMark(), sleepMark()];

@@ -16,19 +16,20 @@ import {
 import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { isReachableByAll } from "../../../packages/server/src/instances/local/sandbox/staging.ts";
 import { isRoot, whyNot } from "../sandbox/support.ts";
 import {
+  compileCache,
   createDataFolder,
   GO_TOOLKITS_FOLDER,
   projectFolder,
   type ServerOptions,
   startServer,
   type TestServer,
-  waitFor,
 } from "../../support/server.ts";
 import { Client, type FunctionBody } from "./support/client.ts";
 
@@ -81,6 +82,16 @@ async function runToEnd(
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { code, stdout, stderr };
+}
+
+/** What is printed up to some text, however long a loaded machine takes. @throws Error when the stream ends before */
+async function readUntil(stream: Readable, ending: string): Promise<string> {
+  let printed = "";
+  for await (const chunk of stream.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
+    printed += chunk as string;
+    if (printed.includes(ending)) return printed;
+  }
+  throw new Error(`it ended before it printed ${JSON.stringify(ending)}:\n${printed}`);
 }
 
 /** Hides a program from the server alone. */
@@ -139,6 +150,7 @@ test("the banner says what was found, and its three commands work as they stand"
   const flags = ["--port", "0", "--data-dir", dataFolder, "--log-format", "pretty"];
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...flags], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   t.after(async () => {
@@ -146,9 +158,7 @@ test("the banner says what was found, and its three commands work as they stand"
     await ended;
     rmSync(dataFolder, { recursive: true, force: true });
   });
-  let banner = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (banner += chunk));
-  await waitFor("the banner", () => banner.includes("/logs\n"), 30_000);
+  const banner = await readUntil(child.stdout, "/logs\n");
   for (const expected of [
     /listening +http:\/\/127\.0\.0\.1:\d+/,
     new RegExp(`data +${dataFolder}`),
@@ -177,15 +187,16 @@ test("where no person reads it, everything printed is one JSON object a line, wi
   t.after(() => rmSync(dataFolder, { recursive: true, force: true }));
   const main = join(projectFolder, "packages/server/src/main.ts");
   const flags = ["--port", "0", "--data-dir", dataFolder, "--pool-size", "0"];
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", main, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+  });
   t.after(() => child.kill("SIGKILL"));
-  let printed = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (printed += chunk));
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (printed += chunk));
-  await waitFor("the record", () => printed.includes('"listening"'), 30_000);
+  const errors = text(child.stderr);
+  const beginning = await readUntil(child.stdout, '"listening"');
   child.kill("SIGTERM");
-  await new Promise((resolve) => child.once("close", resolve));
-  const records = printed
+  const records = [beginning, await text(child.stdout), await errors]
+    .join("")
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));

@@ -1,10 +1,10 @@
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { KsError } from "@kube-serverless/contracts";
 import { buildBubblewrapArguments, buildLaunchCommand, type LaunchPrograms } from "./bubblewrap-command.ts";
 import { BubblewrapProcess } from "./bubblewrap-process.ts";
 import type { Cgroup, CgroupDriver } from "./cgroup.ts";
 import { giveAway } from "./give-away.ts";
+import { LiveProcesses } from "./live-processes.ts";
 import { MemoryPoller } from "./memory-poller.ts";
 import type { CompiledSandboxOptions } from "./options.ts";
 import type { OutboundNetwork } from "./outbound-network.ts";
@@ -35,8 +35,7 @@ export class BubblewrapSandbox implements Sandbox {
   readonly #system: SystemFiles;
   readonly #seccompFile: string;
   readonly #poller = new MemoryPoller();
-  readonly #alive = new Set<SandboxedProcess>();
-  #isStopped = false;
+  readonly #processes = new LiveProcesses();
 
   constructor(options: CompiledSandboxOptions, parts: BubblewrapParts) {
     this.#options = options;
@@ -67,8 +66,11 @@ export class BubblewrapSandbox implements Sandbox {
     await this.#staging.removeUnused(nowMs);
   }
 
-  async spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
-    if (this.#isStopped) throw new KsError("DRAINING");
+  spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
+    return this.#processes.start(() => this.#spawn(spec));
+  }
+
+  async #spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
     const uid = this.#parts.slots?.acquire();
     const maxProcesses = spec.maxProcesses ?? this.#options.maxProcesses;
     let cgroup: Cgroup | undefined;
@@ -79,7 +81,7 @@ export class BubblewrapSandbox implements Sandbox {
     try {
       cgroup = this.#parts.cgroups?.create(spec.id, { memoryMiB: spec.memoryMiB, maxProcesses });
       if (uid !== undefined) await giveAway(spec.binds, uid);
-      const process = await BubblewrapProcess.start({
+      return await BubblewrapProcess.start({
         id: spec.id,
         command: this.#buildCommand(spec, uid, cgroup, maxProcesses),
         arguments: this.#buildArguments(spec),
@@ -90,8 +92,6 @@ export class BubblewrapSandbox implements Sandbox {
         poller: this.#poller,
         release,
       });
-      this.#track(process);
-      return process;
     } catch (error) {
       await release();
       throw error;
@@ -99,21 +99,11 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    const exits = [...this.#alive].map((process) => {
-      process.kill();
-      return process.exited;
-    });
-    await Promise.all(exits);
+    await this.#processes.endAll();
     await this.#parts.network?.stop();
     this.#parts.cgroups?.close();
     this.#parts.owner.remove();
     rmSync(this.sharedFolder, { recursive: true, force: true });
-  }
-
-  #track(process: SandboxedProcess): void {
-    this.#alive.add(process);
-    void process.exited.then(() => this.#alive.delete(process));
   }
 
   #buildCommand(spec: SandboxSpec, uid: number | undefined, cgroup: Cgroup | undefined, maxProcesses: number): string[] {

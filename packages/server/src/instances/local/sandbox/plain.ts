@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { LiveProcesses } from "./live-processes.ts";
 import { MemoryPoller, type WatchedMemory } from "./memory-poller.ts";
 import type { OwnerRecord } from "./owner.ts";
 import type { Sandbox, SandboxedProcess, SandboxExit, SandboxSpec, SandboxStrength } from "./port.ts";
@@ -21,7 +22,7 @@ export class PlainSandbox implements Sandbox {
   readonly sharedFolder: string;
   readonly #owner: OwnerRecord;
   readonly #poller = new MemoryPoller();
-  readonly #alive = new Set<SandboxedProcess>();
+  readonly #processes = new LiveProcesses();
 
   constructor(owner: OwnerRecord) {
     this.#owner = owner;
@@ -33,34 +34,29 @@ export class PlainSandbox implements Sandbox {
     return { source, target: source };
   }
 
-  async spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
+  spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
+    return this.#processes.start(() => this.#spawn(spec));
+  }
+
+  async #spawn(spec: SandboxSpec): Promise<SandboxedProcess> {
     const child = await spawnChild({ command: spec.command, environment: spec.environment, input: spec.input });
     const forget = this.#owner.noteGroup(child.pid);
     const kill = () => killGroup(child.pid, memory.seen());
     const memory = this.#poller.watch(child.pid, spec.memoryMiB, kill);
-    const process: SandboxedProcess = {
+    return {
       id: spec.id,
       pid: child.pid,
       frames: child.frames,
       stdout: child.stdout,
       stderr: child.stderr,
-      exited: this.#waitUntilGone(child, memory, spec.memoryMiB).finally(() => {
-        forget();
-        this.#alive.delete(process);
-      }),
+      exited: this.#waitUntilGone(child, memory, spec.memoryMiB).finally(forget),
       memoryMiB: async () => memory.currentMiB(),
       kill,
     };
-    this.#alive.add(process);
-    return process;
   }
 
   async stop(): Promise<void> {
-    const exits = [...this.#alive].map((process) => {
-      process.kill();
-      return process.exited;
-    });
-    await Promise.all(exits);
+    await this.#processes.endAll();
     this.#owner.remove();
   }
 
