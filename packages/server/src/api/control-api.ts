@@ -102,7 +102,7 @@ function setBehaviour(app: FastifyInstance, dependencies: ApiDependencies, metho
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null));
   app.addHook("onRequest", async (request, reply) => {
-    void reply.header("X-Request-Id", request.id).header("Cache-Control", "no-store");
+    void reply.header("X-Request-Id", request.id).header("Cache-Control", "no-store").header("X-Content-Type-Options", "nosniff");
     const path = pathOf(request.url);
     const hasEmptyParameter = Object.values((request.params ?? {}) as Record<string, string>).includes("");
     if (request.is404 || hasEmptyParameter) throw explainMiss(request.method, path, methodsByPath);

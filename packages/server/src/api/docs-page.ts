@@ -23,9 +23,14 @@ export const DOCS_HEADERS = {
   "Referrer-Policy": "no-referrer",
 };
 
-/** The reference as one page without scripts, out of the OpenAPI document; its samples call `origin`, where the reader came from. */
-export function buildDocsPage(openApi: object, origin: string): string {
+/** What is copied into a shell; a proxy in front may have passed on anything as the host. */
+const PLAIN_ORIGIN = /^https?:\/\/(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
+const DEFAULT_ORIGIN = "http://localhost:8080";
+
+/** The reference as one page without scripts, out of the OpenAPI document; its samples call `from`, where the reader came from. */
+export function buildDocsPage(openApi: object, from: string): string {
   const document = openApi as OpenApiDocument;
+  const origin = PLAIN_ORIGIN.test(from) ? from : DEFAULT_ORIGIN;
   const { info } = document;
   return `<!doctype html>
 <html lang="en">
@@ -178,5 +183,5 @@ function inline(text: string): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", "&#39;");
 }

@@ -36,6 +36,9 @@ export function sendError(
     requestId,
     "Cache-Control",
     "no-store",
+    // What was asked for is in it: no browser may take it for a page.
+    "X-Content-Type-Options",
+    "nosniff",
     ...extra,
   ];
   for (const [name, value] of Object.entries(errorHeaders(error))) headers.push(name, value);
