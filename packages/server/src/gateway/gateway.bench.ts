@@ -1,10 +1,17 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { type Duplex, duplexPair } from "node:stream";
 import { systemClock } from "../clock.ts";
-import type { Call } from "../dispatch/call.ts";
+import type { CallEntrance } from "../dispatch/call.ts";
+import { Dispatcher } from "../dispatch/dispatcher.ts";
 import { BodyBudget } from "../http/body-budget.ts";
 import { RequestGuard } from "../http/request-guard.ts";
 import { WholeAnswers } from "../http/whole-answers.ts";
+import { FrameReplica } from "../instances/frame-replica.ts";
+import type { ReplicaProvider, RevisionRef } from "../instances/port.ts";
+import { FunctionCounters } from "../metrics/function-counters.ts";
+import { FrameWriter } from "../protocol/frame-writer.ts";
+import { FrameDecoder, FrameType } from "../protocol/frames.ts";
+import { DEFAULT_SCALING_POLICY } from "../scaling/decide.ts";
 import { ANONYMOUS } from "../security/authentication/authentication.ts";
 import { Forwarding } from "./forwarding.ts";
 import { Gateway, type GatewayOptions } from "./gateway.ts";
@@ -70,14 +77,55 @@ function answerBare(req: IncomingMessage, res: ServerResponse): void {
   });
 }
 
-/** The gateway over a function that answers at once. */
-function buildGateway(): Gateway {
-  const entrance = {
-    warm: () => undefined,
-    noteHead: () => undefined,
-    callEnded: () => undefined,
-    submit: (call: Call) => call.onHead({ status: 200, kind: "json", headers: [], durationMs: 0.0213 }, RESPONSE, false),
-  };
+/** A function that answers at once. */
+const INSTANT: CallEntrance = {
+  warm: () => undefined,
+  noteHead: () => undefined,
+  callEnded: () => undefined,
+  callReturned: () => undefined,
+  abandon: () => undefined,
+  submit: (call) => call.onHead({ status: 200, kind: "json", headers: [], durationMs: 0.0213 }, RESPONSE, false),
+};
+
+/** A function with its dispatcher, its counters, and a replica that answers by frames. */
+function buildDispatcher(): CallEntrance {
+  const spec = { name: "hello", concurrency: 80, timeout: 30, environment: {}, minReplicas: 0, maxReplicas: 1 };
+  const revision = { uid: "u", name: "hello", revision: 1, spec } as unknown as RevisionRef;
+  const counters = new FunctionCounters(() => undefined);
+  const dispatcher = new Dispatcher(spec, {
+    clock: systemClock,
+    provider: { startReplica: () => startReplica(revision) } as unknown as ReplicaProvider,
+    queueLimits: { maxCalls: 1000, maxBytes: 1024 * 1024 },
+    queueTimeoutMs: 10_000,
+    policy: DEFAULT_SCALING_POLICY,
+    onCallEnded: (call, error) => counters.record(call.durationMs, 256, error?.code, systemClock.nowMs()),
+  });
+  dispatcher.serve({ revision, code: () => "" }, []);
+  return dispatcher;
+}
+
+function startReplica(revision: RevisionRef): FrameReplica {
+  const replica = new FrameReplica({
+    id: "r",
+    revision,
+    clock: systemClock,
+    loadTimeoutMs: 10_000,
+    onPrinted: () => undefined,
+    onAbandoned: () => undefined,
+  });
+  const [near, far] = duplexPair();
+  const writer = new FrameWriter(far);
+  const decoder = new FrameDecoder((stream, kind) => {
+    if (kind === FrameType.CALL) writer.send(stream, 200, false, '{"kind":"json","durationMs":0.0213}', RESPONSE);
+    else if (kind === FrameType.SPECIALISE) writer.send(0, FrameType.READY, false, "", undefined);
+  });
+  far.on("data", (chunk: Buffer) => decoder.push(chunk));
+  const specialisation = { code: Buffer.alloc(0), module: undefined, concurrency: 80, runtimeVersion: "24", fromPool: true, startMs: 0 };
+  replica.specialise({ socket: near, kill: () => undefined }, specialisation);
+  return replica;
+}
+
+function buildGateway(entrance: CallEntrance): Gateway {
   const entry = { entrance: () => entrance, timeoutMs: 30_000, stored: { uid: "u", spec: { name: "hello" } } };
   const gateway = new Gateway({
     clock: systemClock,
@@ -98,6 +146,8 @@ function buildGateway(): Gateway {
 }
 
 await bench("bare node:http with the handler", answerBare);
-const gateway = buildGateway();
-await bench("gateway, without replica", (req, res) => gateway.handle(req, res));
+const instant = buildGateway(INSTANT);
+await bench("gateway, without replica", (req, res) => instant.handle(req, res));
+const whole = buildGateway(buildDispatcher());
+await bench("gateway with dispatcher, counters and frames", (req, res) => whole.handle(req, res));
 process.exit(0);

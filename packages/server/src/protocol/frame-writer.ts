@@ -2,11 +2,13 @@ import type { Writable } from "node:stream";
 import { HEADER_BYTES, writeHeader } from "./frames.ts";
 
 const SLAB_BYTES = 64 * 1024;
+/** So many frames leave without waiting for the rest of the turn: the other side works on them while this one reads on. */
+const EAGER_FRAMES = 8;
 /** Bodies above this go out as they are, without a copy. */
 const COPY_BYTES = 4 * 1024;
 
 /**
- * Gathers the frames of one turn of the event loop into one write.
+ * Gathers the frames of one turn of the event loop into few writes.
  * Bytes once handed to `write` are never touched again: a slab is filled from the front and replaced when full.
  */
 export class FrameWriter {
@@ -16,15 +18,19 @@ export class FrameWriter {
   #end = 0;
   #parts: Buffer[] = [];
   #scheduled = false;
+  #gathered = 0;
   /** How often what was gathered has left: a frame has left once this is more than it was when it was sent. */
   flushes = 0;
-  readonly #flush = (): void => this.flush();
+  readonly #endTurn = (): void => {
+    this.#scheduled = false;
+    if (this.#gathered > 0) this.flush();
+  };
 
   constructor(socket: Writable) {
     this.#socket = socket;
   }
 
-  /** hot: appends one frame; it leaves after this turn. */
+  /** hot: appends one frame; it leaves after this turn at the latest. */
   send(stream: number, kind: number, more: boolean, meta: string, body: Buffer | undefined): void {
     const bodyBytes = body === undefined ? 0 : body.length;
     const copied = bodyBytes <= COPY_BYTES ? bodyBytes : 0;
@@ -42,15 +48,16 @@ export class FrameWriter {
         this.#parts.push(body);
       }
     }
+    if (++this.#gathered >= EAGER_FRAMES) return this.flush();
     if (!this.#scheduled) {
       this.#scheduled = true;
-      setImmediate(this.#flush);
+      setImmediate(this.#endTurn);
     }
   }
 
   /** Writes what was gathered now. */
   flush(): void {
-    this.#scheduled = false;
+    this.#gathered = 0;
     this.flushes++;
     if (this.#socket.destroyed) {
       this.#parts = [];
