@@ -17,14 +17,27 @@ while True:
   time.sleep(0.002)`;
 const NAMES = { pasta: ["pasta", "passt"], slirp4netns: ["slirp4netns"] } as const;
 
-/** The helper's process, in one of the groups that the sandbox has noted. */
-function findHelper(helper: keyof typeof NAMES, folder: string): number | undefined {
+type HelperName = keyof typeof NAMES;
+
+/** The processes of each group that the sandbox has noted: the namespace's holder, and the helper with its guard. */
+function listGroups(folder: string): number[][] {
   const noted = readdirSync(join(folder, "owners")).flatMap((owner) => readdirSync(join(folder, "owners", owner)));
-  const groups = noted.filter((name) => name.startsWith("group-")).map((name) => Number(name.split("-")[1]));
-  return groups.flatMap(listGroup).find((pid) => {
-    const name = readFileSync(`/proc/${pid}/comm`, "utf8");
-    return NAMES[helper].some((known) => name.startsWith(known));
-  });
+  return noted.filter((name) => name.startsWith("group-")).map((name) => listGroup(Number(name.split("-")[1])));
+}
+
+function isHelper(helper: HelperName, pid: number): boolean {
+  const name = readFileSync(`/proc/${pid}/comm`, "utf8");
+  return NAMES[helper].some((known) => name.startsWith(known));
+}
+
+function findHelper(helper: HelperName, folder: string): number | undefined {
+  return listGroups(folder)
+    .flat()
+    .find((pid) => isHelper(helper, pid));
+}
+
+function findHolder(helper: HelperName, folder: string): number | undefined {
+  return listGroups(folder).find((group) => !group.some((pid) => isHelper(helper, pid)))?.[0];
 }
 
 for (const helper of ["pasta", "slirp4netns"] as const) {
@@ -62,6 +75,19 @@ for (const helper of ["pasta", "slirp4netns"] as const) {
         await waitUntil(() => sandbox.strength.degraded.includes("network-down"), "the loss is said");
         await waitUntil(() => !sandbox.strength.degraded.includes("network-down"), "the network is back");
         await waitUntil(() => seen === "1\n0\n1\n", "the same replica sees its new route");
+        assert.match(warnings.join("\n"), /network helper ended/);
+      });
+    });
+
+    test("a namespace that is lost is made again for the replicas that come", async () => {
+      await withSandbox(async ({ sandbox, folder, warnings }) => {
+        const pid = findHolder(helper, folder);
+        assert.ok(pid !== undefined, "the holder runs");
+        process.kill(pid, "SIGKILL");
+        await waitUntil(() => sandbox.strength.degraded.includes("network-down"), "the loss is said");
+        await waitUntil(() => !sandbox.strength.degraded.includes("network-down"), "the network is back");
+        const routes = await python(sandbox, `${COUNT_ROUTES}\nprint(count())`, { network: "outbound" });
+        assert.equal(routes.stdout.trim(), "1", routes.stderr);
         assert.match(warnings.join("\n"), /network helper ended/);
       });
     });

@@ -28,7 +28,7 @@ const SLIRP_DNS = "10.0.2.3";
 
 /**
  * The network of all replicas that may call out: a namespace of the platform's own, without a loopback, with one
- * helper process as its way out. The helper is restarted when it dies.
+ * helper process as its way out. What of it dies is made again; replicas of a lost namespace stay without network.
  */
 export class OutboundNetwork {
   readonly helper: OutboundHelper;
@@ -57,15 +57,8 @@ export class OutboundNetwork {
     return this.#holder?.pid ?? 0;
   }
 
-  /** The helper's own guard, for tests of its death. */
-  get guardPid(): number {
-    return this.#guard?.pid ?? 0;
-  }
-
   async start(): Promise<void> {
     try {
-      this.#holder = this.#startHolder();
-      await this.#run("echo");
       await this.#connect();
     } catch (error) {
       await this.stop();
@@ -84,10 +77,17 @@ export class OutboundNetwork {
   /** A shell in the namespace, which reads what to do from us and ends with us. */
   #startHolder(): ChildProcess {
     const unshare = ["--user", "--map-current-user", "--keep-caps", "--net", "--", "/bin/sh"];
-    return this.#spawn([findProgram("unshare") ?? "unshare", ...unshare], ["pipe", "pipe", "ignore"]);
+    const holder = this.#spawn([findProgram("unshare") ?? "unshare", ...unshare], ["pipe", "pipe", "ignore"]);
+    // Without it nobody else can enter: the helper is ended, too, and all made again.
+    holder.once("exit", () => void endGroup(this.#guard));
+    return holder;
   }
 
   async #connect(): Promise<void> {
+    if (!isRunning(this.#holder)) {
+      this.#holder = this.#startHolder();
+      await this.#run("echo");
+    }
     const guard = this.#startHelper();
     this.#guard = guard;
     const ended = new Promise<never>((_, reject) => {
@@ -99,7 +99,7 @@ export class OutboundNetwork {
     this.#blocked = listBlockedAddresses(networkInterfaces());
     // The helper has brought the loopback up, on which replicas would reach each other.
     await this.#run(`ip link set lo down; ${buildBlockScript(this.#blocked)}`);
-    if (guard.exitCode !== null) throw new Error(`${this.helper} ended with ${guard.exitCode}: ${errors.text().trim()}`);
+    if (!isRunning(guard)) throw new Error(`${this.helper} ended with ${guard.exitCode}: ${errors.text().trim()}`);
     this.#isUp = true;
     guard.once("exit", () => void this.#reconnect(errors.text()));
   }
@@ -170,8 +170,7 @@ export class OutboundNetwork {
   /** Runs a line of shell in the namespace and tells what it printed. */
   async #run(script: string): Promise<string> {
     const holder = this.#holder;
-    if (holder === undefined || holder.exitCode !== null || holder.pid === undefined)
-      throw new Error("the network namespace can't be made");
+    if (!isRunning(holder)) throw new Error("the network namespace can't be made");
     return runLine(holder, script);
   }
 
@@ -220,8 +219,12 @@ function collectTail(stream: Readable): { text(): string } {
   return { text: () => text.replaceAll(/Failed to send \d+ bytes to syslog\n/g, "") };
 }
 
+function isRunning(child: ChildProcess | undefined): child is ChildProcess & { pid: number } {
+  return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
 async function endGroup(child: ChildProcess | undefined): Promise<void> {
-  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (!isRunning(child)) return;
   const ended = new Promise<void>((resolve) => {
     child.once("exit", () => resolve());
   });
