@@ -55,15 +55,14 @@ export const AREAS: Readonly<Record<string, readonly Point[]>> = {
   ],
 };
 
-const OF_ACCESS =
-  "packages/server/src/security: a server that lets everyone in does not pass it; its commit is that of every other operation";
+const WITH_AUTHENTICATION = "test/integration/security/kill.test.ts";
 
-/** Failpoints that a working server does not pass, and where they are met instead, or why nowhere. */
+/** Failpoints that a working server does not pass, and where they are met instead. */
 export const ELSEWHERE: Readonly<Record<string, string>> = {
   "store.in-migration": "test/integration/store/client.test.ts",
-  "store.keys.put": OF_ACCESS,
-  "store.keys.remove": OF_ACCESS,
-  "store.keys.saveLastUse": OF_ACCESS,
-  "store.budgets.save": OF_ACCESS,
-  "store.budgets.remove": OF_ACCESS,
+  "store.keys.put": WITH_AUTHENTICATION,
+  "store.keys.remove": WITH_AUTHENTICATION,
+  "store.keys.saveLastUse": WITH_AUTHENTICATION,
+  "store.budgets.save": WITH_AUTHENTICATION,
+  "store.budgets.remove": WITH_AUTHENTICATION,
 };
