@@ -65,7 +65,9 @@ function createReplica(revision: RevisionRef): Served {
     leaveGraceMs: 30_000,
     onPrinted: (lines) => printed.push(lines),
     onAbandoned: () => undefined,
-    onPeak: (peakMiB) => peaks.push(peakMiB),
+    onLoad({ peakMiB }) {
+      if (peakMiB !== undefined) peaks.push(peakMiB);
+    },
   });
   return { replica, printed, peaks };
 }

@@ -22,6 +22,11 @@ export interface ReplicaTransport {
   kill(): void;
 }
 
+export interface ReplicaLoad {
+  inFlight: number;
+  peakMiB: number | undefined;
+}
+
 export interface FrameReplicaOptions {
   id: string;
   revision: RevisionRef;
@@ -33,8 +38,10 @@ export interface FrameReplicaOptions {
   onAbandoned(): void;
   /** A replica that leaves by itself, such as a pod that is evicted, may take so long to end its calls. @default 0 */
   leaveGraceMs?: number;
-  /** Highest memory use so far, where PONG tells it. */
-  onPeak?(peakMiB: number): void;
+  /** Once its connection is gone, whoever ended it may take so long to tell why. @default 2000 */
+  tellGraceMs?: number;
+  /** What a PONG says: calls within, of whichever gateway, and the highest memory use so far where that is known. */
+  onLoad?(load: ReplicaLoad): void;
 }
 
 /** The life of one replica on the gateway's side, whatever carries its frames: starting, serving, ending. What breaks a rule of the frames ends it. */
@@ -191,6 +198,11 @@ export class FrameReplica implements Replica {
     return this.#state === "ended";
   }
 
+  /** True where it leaves in order: nothing in it was given up. */
+  get leaving(): boolean {
+    return this.#draining && (this.#ending === undefined || this.#ending.reason === "drained");
+  }
+
   /** True once the replica is to end and waits for its process to be gone. */
   get ending(): boolean {
     return this.#ending !== undefined || this.#draining;
@@ -217,7 +229,9 @@ export class FrameReplica implements Replica {
   #connectionEnded(): void {
     this.#accepting = false;
     if (this.#state === "ended" || this.#ending !== undefined) return;
-    this.#leaveTimer.set(LEAVE_TIMEOUT_MS, () => this.#endBy("crashed", sayDisconnected()));
+    // Why it ended is soon known: no call within is told that it was slow.
+    this.#streams.stop();
+    this.#leaveTimer.set(this.#options.tellGraceMs ?? LEAVE_TIMEOUT_MS, () => this.#endBy("crashed", sayDisconnected()));
   }
 
   /** hot: one frame of the replica. */
@@ -291,9 +305,9 @@ export class FrameReplica implements Replica {
   #receivePong(meta: Buffer): void {
     this.#pongAtMs = this.#clock.monotonicMs();
     this.#endPing();
-    if (this.#options.onPeak === undefined) return;
-    const peakMiB = parseMeta(meta)["peakMiB"];
-    if (typeof peakMiB === "number" && peakMiB > 0 && peakMiB < 1e9) this.#options.onPeak(peakMiB);
+    if (this.#options.onLoad === undefined) return;
+    const { inFlight, peakMiB } = parseMeta(meta);
+    this.#options.onLoad({ inFlight: isFigure(inFlight) ? inFlight : 0, peakMiB: isFigure(peakMiB) ? peakMiB : undefined });
   }
 
   #endPing(): void {
@@ -325,6 +339,10 @@ export class FrameReplica implements Replica {
       this.#transport.kill();
     }
   }
+}
+
+function isFigure(value: unknown): value is number {
+  return typeof value === "number" && value > 0 && value < 1e9;
 }
 
 function sendArtifact(writer: FrameWriter, artifact: Buffer): void {

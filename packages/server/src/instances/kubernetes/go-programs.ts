@@ -13,6 +13,8 @@ import type { PodLink } from "./pod-link.ts";
 import type { GoBuilders, GoProgram, GoPrograms } from "./provider.ts";
 
 const MAX_PROGRAM_BYTES = 64 * 1024 * 1024;
+/** So many builders are tried for one program. */
+const MAX_BUILDERS = 3;
 /** Builder pods of one gateway at once. */
 const MAX_BUILDS = 4;
 /** On top of the builder's own limit. */
@@ -78,7 +80,18 @@ export class PodGoPrograms implements GoPrograms {
     return (await claims.claimWaiting(claims.take(podClass), podClass)) ?? claims.claimNext(podClass, () => true);
   }
 
+  /** A builder may be deleted at any time, such as by its Deployment that shrinks: then another one has to do. */
   async #run(spec: BuildSpec): Promise<BuildResult> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#runOnce(spec);
+      } catch (error) {
+        if (!(error instanceof KsError && error.cause instanceof BuilderLost) || tries === MAX_BUILDERS) throw error;
+      }
+    }
+  }
+
+  async #runOnce(spec: BuildSpec): Promise<BuildResult> {
     const { builderOf, discard } = this.#options;
     const [, script = "", ...args] = spec.command;
     const { pod, link } = await this.#claim(builderOf(script.split("/")[0]!).podClass);
@@ -119,7 +132,7 @@ export class PodGoPrograms implements GoPrograms {
           settle(undefined, error as Error);
         }
       });
-      link.onClosed = () => settle(undefined, new Error("its pod ended"));
+      link.onClosed = () => settle(undefined, new BuilderLost("its pod ended"));
       for (let at = 0; at < input.length; at += MAX_BODY_BYTES) {
         const meta = at === 0 ? JSON.stringify({ arguments: args }) : "";
         socket.write(encodeFrame(0, FrameType.BUILD, at + MAX_BODY_BYTES < input.length, meta, input.subarray(at, at + MAX_BODY_BYTES)));
@@ -127,6 +140,8 @@ export class PodGoPrograms implements GoPrograms {
     });
   }
 }
+
+class BuilderLost extends Error {}
 
 function readToolkit(runtime: string, link: PodLink): Toolkit {
   const { packages, httpPackages, oldGodebug } = (link.hello.meta["toolkit"] ?? {}) as Record<string, unknown>;

@@ -17,7 +17,7 @@ import { PodUpkeep } from "./pod-upkeep.ts";
 import { PodWrites } from "./pod-writes.ts";
 import type { PoolDeployment } from "./pool-deployment.ts";
 import { PoolScaler } from "./pool-scaler.ts";
-import { ServingPods } from "./serving-pods.ts";
+import { ServingPods, TELL_GRACE_MS } from "./serving-pods.ts";
 
 /** Loading code may take so long. */
 const LOAD_TIMEOUT_MS = 10_000;
@@ -82,6 +82,8 @@ export class KubernetesProvider implements ReplicaProvider {
   readonly #writes: PodWrites;
   readonly #checks = new CheckCache();
   readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
+  /** The last that was seen of each runtime: a pool may be empty for a moment. */
+  readonly #versions = new Map<string, string>();
   #go: GoPrograms | undefined;
   #nextId = 1;
   #stopping = false;
@@ -202,10 +204,10 @@ export class KubernetesProvider implements ReplicaProvider {
   }
 
   runtimes(): readonly RuntimeInfo[] {
-    const versions = new Map([...this.#generic.counts().values()].map(({ podClass, version }) => [podClass.runtime, version]));
+    for (const { podClass, version } of this.#generic.counts().values()) this.#versions.set(podClass.runtime, version);
     const names = new Set(this.#view.deployments.map(({ podClass }) => podClass.runtime));
     return [...names].toSorted().map((name) => {
-      const version = versions.get(name) ?? "";
+      const version = this.#versions.get(name) ?? "";
       return { name, language: languageOf(name), version, exact: isOfLine(name, version), available: true, hint: "" };
     });
   }
@@ -354,9 +356,10 @@ export class KubernetesProvider implements ReplicaProvider {
       clock,
       loadTimeoutMs: LOAD_TIMEOUT_MS,
       leaveGraceMs: graceMs,
+      tellGraceMs: TELL_GRACE_MS,
       onPrinted: (lines) => onPrinted(replica, lines),
       onAbandoned: () => undefined,
-      onPeak: (peakMiB) => this.#serving.notePeak(replica, peakMiB),
+      onLoad: (load) => this.#serving.noteLoad(replica, load),
     });
     void replica.exited.then(() => onEnded(replica));
     return replica;

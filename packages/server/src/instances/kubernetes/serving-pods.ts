@@ -2,7 +2,7 @@ import { createConnection } from "node:net";
 import { languageOf } from "@kube-serverless/contracts";
 import type { Clock, Timer } from "../../clock.ts";
 import { describeExit, type ProcessExit } from "../describe-exit.ts";
-import type { FrameReplica, ReplicaTransport } from "../frame-replica.ts";
+import type { FrameReplica, ReplicaLoad, ReplicaTransport } from "../frame-replica.ts";
 import { sayDrained, sayPodLost } from "../replica-errors.ts";
 import { type ContainerEnd, FRAMES_PORT, type PodView } from "./pod.ts";
 import type { PodLink } from "./pod-link.ts";
@@ -12,8 +12,12 @@ const PING_INTERVAL_MS = 500;
 /** Without a sign of life for so long, the pod's kernel is asked: a handler may hold its event loop for as long as it likes. */
 const SILENCE_MS = 1000;
 const PROBE_TIMEOUT_MS = 1000;
-/** The API server tells within this time why a container ended, or it crashed. */
-const REASON_TIMEOUT_MS = 1800;
+/** The API server tells within this time why a container ended: kubelet looks each second, and tells a moment later. */
+const REASON_TIMEOUT_MS = 4000;
+/** Longer than it takes to ask. */
+export const TELL_GRACE_MS = 2 * REASON_TIMEOUT_MS;
+/** V8 says before it aborts how large its heap was, such as `Mark-Compact 78.3 (82.9) -> 77.9 (83.1) MB`. */
+const HEAP_SIZE = /\(\d+(?:\.\d+)?\) -> \d+(?:\.\d+)? \((\d+(?:\.\d+)?)\) MB/g;
 /** For a pod whose function is not there any more, or does not listen. */
 const KILL_GRACE_SECONDS = 1;
 
@@ -22,7 +26,11 @@ interface Serving {
   readonly link: PodLink;
   pod: PodView;
   peakMiB: number | undefined;
+  /** Calls of all gateways, as the pod said last. */
+  inFlight: number;
   probing: boolean;
+  /** Nobody answers for its pod: nobody will tell why it ended, either. */
+  unreachable: boolean;
   /** Another gateway's from now on: the pod stays. */
   released: boolean;
   /** Told the state of the pod, once its connection is gone. */
@@ -67,14 +75,26 @@ export class ServingPods {
     for (const { pod, replica } of this.#serving.values()) yield { pod, replica };
   }
 
-  notePeak(replica: FrameReplica, peakMiB: number): void {
+  noteLoad(replica: FrameReplica, { inFlight, peakMiB }: ReplicaLoad): void {
     const serving = this.#byReplica.get(replica);
-    if (serving !== undefined) serving.peakMiB = peakMiB;
+    if (serving === undefined) return;
+    serving.inFlight = inFlight;
+    serving.peakMiB = peakMiB ?? serving.peakMiB;
   }
 
   /** Takes the pod over for the replica; the link is handed over to its frames. */
   connect(replica: FrameReplica, pod: PodView, link: PodLink): ReplicaTransport {
-    const serving: Serving = { replica, link, pod, peakMiB: undefined, probing: false, released: false, onUpdate: undefined };
+    const serving: Serving = {
+      replica,
+      link,
+      pod,
+      peakMiB: undefined,
+      inFlight: 0,
+      probing: false,
+      unreachable: false,
+      released: false,
+      onUpdate: undefined,
+    };
     this.#serving.set(pod.metadata.uid, serving);
     this.#byReplica.set(replica, serving);
     const socket = link.handOver();
@@ -125,7 +145,8 @@ export class ServingPods {
       return;
     }
     if (replica.ending) {
-      this.#forget(serving, replica.inFlight === 0 ? undefined : KILL_GRACE_SECONDS);
+      // Calls of an earlier owner may end there. What was given up may go on for ever, and a handler that holds its event loop hears no SIGTERM.
+      this.#forget(serving, replica.leaving && serving.inFlight > 0 ? undefined : KILL_GRACE_SECONDS);
       replica.end("drained", sayDrained());
       return;
     }
@@ -135,7 +156,7 @@ export class ServingPods {
     const memoryMiB = revision.spec.memory;
     const words = `${replica.lastStderr}${end?.message ?? ""}`;
     const { reason, error } = describeExit(
-      describeEnd(end, memoryMiB, serving.peakMiB),
+      describeEnd(end, memoryMiB, highest(serving.peakMiB, readHeapMiB(words))),
       languageOf(revision.spec.runtime),
       memoryMiB,
       words,
@@ -152,7 +173,7 @@ export class ServingPods {
 
   /** Why the container ended, where the API server knows it in time. */
   #findEnd(serving: Serving): Promise<ContainerEnd | undefined> {
-    if (serving.pod.end !== undefined) return Promise.resolve(serving.pod.end);
+    if (serving.pod.end !== undefined || serving.unreachable) return Promise.resolve(serving.pod.end);
     return new Promise((resolve) => {
       const timer = this.#clock.setTimer(REASON_TIMEOUT_MS, () => resolve(undefined));
       serving.onUpdate = ({ end }) => {
@@ -172,7 +193,9 @@ export class ServingPods {
     serving.probing = true;
     void this.#probe(serving.pod.ip ?? "").then((isThere) => {
       serving.probing = false;
-      if (!isThere) link.close();
+      if (isThere) return;
+      serving.unreachable = true;
+      link.close();
     });
   }
 
@@ -194,7 +217,17 @@ export class ServingPods {
 
 function describeEnd(end: ContainerEnd | undefined, memoryMiB: number, peakMiB: number | undefined): ProcessExit {
   if (end === undefined) return { code: null, signal: "a lost connection", ...(peakMiB === undefined ? {} : { peakMiB }) };
-  const outOfMemory = end.reason === "OOMKilled" ? { outOfMemory: { limitMiB: memoryMiB, peakMiB } } : {};
+  // The kernel ends a container when it has used all that its limit allows.
+  const outOfMemory = end.reason === "OOMKilled" ? { outOfMemory: { limitMiB: memoryMiB, peakMiB: memoryMiB } } : {};
   const signal = end.exitCode > 128 ? `signal ${end.exitCode - 128}` : null;
   return { code: signal === null ? end.exitCode : null, signal, ...outOfMemory, ...(peakMiB === undefined ? {} : { peakMiB }) };
+}
+
+function readHeapMiB(words: string): number | undefined {
+  return highest(...[...words.matchAll(HEAP_SIZE)].map(([, size]) => Number(size)));
+}
+
+function highest(...figures: (number | undefined)[]): number | undefined {
+  const known = figures.filter((figure) => figure !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
 }
