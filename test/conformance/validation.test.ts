@@ -316,7 +316,7 @@ describe("a runtime that the platform lacks", () => {
     if (lacking === undefined) return t.skip("the platform has every runtime that the test would ask for");
     const answer = await platform.create({ ...GOOD, runtime: lacking, handler: lacking === "go150" ? "Handler" : "index.handler" });
     await assertRefused(answer, ["runtime"]);
-    assert.match(answer.text, /Install (Node\.js|Python|Go) \d/);
+    assert.match(answer.text, /Install (Node\.js|Python|Go) \d|Enable the runtime \S+ in the chart's values/);
   });
 
   test("is not among those that are listed", async () => {

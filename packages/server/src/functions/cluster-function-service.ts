@@ -1,4 +1,5 @@
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
+import { defined } from "../defined.ts";
 import { KeyedTurns } from "../keyed-turns.ts";
 import { type DeclaredFunction, type DeclaredFunctions, storedOf } from "../store/declared.ts";
 import { checkIfMatch } from "./if-match.ts";
@@ -19,6 +20,8 @@ export interface ClusterFunctionServiceOptions {
   installHint(runtime: string): string;
   /** ISO 8601, undefined before the first. */
   lastInvocation(uid: string): string | undefined;
+  /** What its owner knows of it as it is now; undefined where the owner cannot be asked. */
+  askLive(uid: string): Promise<LiveView | undefined>;
   /** A function is gone and its last call has ended: its logs and counters may go. */
   onDeleted(uid: string): void;
   /** Whether a call would find what this says, at every gateway that is ready. */
@@ -29,6 +32,14 @@ export interface ClusterFunctionServiceOptions {
   untilNameIsFree(uid: string): Promise<void>;
   /** The code of what some gateway is asked to delete, by name. */
   codeOfDeletion(name: string): Promise<string | undefined>;
+}
+
+/** What changes all the time. */
+export interface LiveView {
+  replicas: number;
+  readyReplicas: number;
+  /** Absent before the first. */
+  lastInvocation?: string;
 }
 
 interface Deletion {
@@ -76,7 +87,7 @@ export class ClusterFunctionService implements FunctionService {
 
   async get(name: string): Promise<FunctionView> {
     const declared = await this.#options.functions.read(name);
-    if (declared !== undefined) return this.#view(declared);
+    if (declared !== undefined) return { ...(await this.#view(declared)), ...(await this.#options.askLive(declared.uid)) };
     const deleting = await this.#viewOfDeletion(name);
     if (deleting === undefined) throw new KsError("FUNCTION_NOT_FOUND");
     return deleting;
@@ -141,6 +152,13 @@ export class ClusterFunctionService implements FunctionService {
       });
     }
     throw tooManyWriters(name);
+  }
+
+  /** The owner's word. */
+  liveHere(uid: string): LiveView {
+    const dispatcher = this.#options.registry.byUid(uid)?.existingDispatcher;
+    const figures = { replicas: dispatcher?.replicas ?? 0, readyReplicas: dispatcher?.readyReplicas ?? 0 };
+    return { ...figures, ...defined({ lastInvocation: this.#options.lastInvocation(uid) }) };
   }
 
   /** The code of what this gateway was asked to delete, until that is over. */

@@ -129,7 +129,12 @@ function buildGateway(entrance: CallEntrance): Gateway {
   const entry = { entrance: () => entrance, timeoutMs: 30_000, stored: { uid: "u", spec: { name: "hello" } } };
   const gateway = new Gateway({
     clock: systemClock,
-    guard: new RequestGuard({ allowedHosts: [], allowedOrigins: [], enforced: true }),
+    guard: new RequestGuard({
+      allowedHosts: [],
+      allowedOrigins: [],
+      enforced: true,
+      functionHosts: { namespace: "kube-serverless", domain: "cluster.local" },
+    }),
     registry: { byName: () => entry },
     control: { handle: () => undefined },
     admission: { identify: () => ANONYMOUS, admit: () => undefined, callerOf: () => undefined },

@@ -3,7 +3,8 @@ import { describe, test } from "node:test";
 import type { KsError } from "@kube-serverless/contracts";
 import { RequestGuard } from "./request-guard.ts";
 
-const guard = new RequestGuard({ allowedHosts: ["Example.test"], allowedOrigins: ["https://app.example"], enforced: true });
+const functionHosts = { namespace: "kube-serverless", domain: "cluster.local" };
+const guard = new RequestGuard({ allowedHosts: ["Example.test"], allowedOrigins: ["https://app.example"], enforced: true, functionHosts });
 
 describe("RequestGuard", () => {
   for (const host of [
@@ -60,8 +61,19 @@ describe("RequestGuard", () => {
     }
   });
 
+  test("leads a mere name, and names of another namespace and domain, to the function in a cluster", () => {
+    const hosts = { namespace: "functions", domain: "example.org", platformName: "gateways" };
+    const clustered = new RequestGuard({ allowedHosts: ["intranet"], allowedOrigins: [], enforced: false, functionHosts: hosts });
+    for (const host of ["hello", "hello:80", "Hello.functions", "hello.functions.svc", "hello.functions.svc.example.org."]) {
+      assert.deepEqual(clustered.classifyHost(host), { kind: "function", name: "hello" }, host);
+    }
+    for (const host of ["localhost", "gateways", "intranet", "10.96.0.7", "[::1]", "hello.functions.svc.cluster.local", "a.b.functions"]) {
+      assert.deepEqual(clustered.classifyHost(host), { kind: "platform" }, host);
+    }
+  });
+
   test("checks nothing where everyone may do everything", () => {
-    const open = new RequestGuard({ allowedHosts: [], allowedOrigins: [], enforced: false });
+    const open = new RequestGuard({ allowedHosts: [], allowedOrigins: [], enforced: false, functionHosts });
     assert.deepEqual(open.classifyHost("anything.example"), { kind: "platform" });
     open.checkOrigin("https://evil.example", "cross-site");
   });

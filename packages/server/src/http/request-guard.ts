@@ -1,18 +1,28 @@
 import { BlockList, isIP } from "node:net";
-import { ENDPOINT_SUFFIX, KsError } from "@kube-serverless/contracts";
+import { KsError } from "@kube-serverless/contracts";
 
 export interface GuardOptions {
   allowedOrigins: readonly string[];
   allowedHosts: readonly string[];
   /** False where whoever reaches the port may do everything anyway: no check of Origin and Host. */
   enforced: boolean;
+  /** By which names functions are called. */
+  functionHosts: FunctionHosts;
+}
+
+export interface FunctionHosts {
+  /** `<function>.<namespace>`, with or without `.svc` and `.svc.<domain>`. */
+  namespace: string;
+  domain: string;
+  /** In a cluster pods of that namespace call a function by its mere name; this one is the platform's own. */
+  platformName?: string;
 }
 
 /** Where a Host header points: at the platform, or at a function by its name. */
 export type HostTarget = { kind: "platform" } | { kind: "function"; name: string };
 
 const PLATFORM: HostTarget = { kind: "platform" };
-const FUNCTION_HOST = /^([a-z0-9-]{1,63})\.kube-serverless(?:\.svc(?:\.cluster\.local)?)?$/;
+const LABEL = /^[a-z0-9-]{1,63}$/;
 const MAX_CACHED_HOSTS = 1000;
 
 const loopback = new BlockList();
@@ -25,9 +35,13 @@ export class RequestGuard {
   readonly #allowedHosts: ReadonlySet<string>;
   readonly #allowedOrigins: ReadonlySet<string>;
   readonly #hosts = new Map<string, HostTarget>();
+  /** What follows the function's name; the longest last. */
+  readonly #suffixes: readonly string[];
 
   constructor(options: GuardOptions) {
     this.#options = options;
+    const { namespace, domain } = options.functionHosts;
+    this.#suffixes = [`.${namespace}`, `.${namespace}.svc`, `.${namespace}.svc.${domain.toLowerCase()}`];
     this.#allowedHosts = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
     this.#allowedOrigins = new Set(options.allowedOrigins.map((origin) => origin.toLowerCase()));
   }
@@ -56,15 +70,27 @@ export class RequestGuard {
     if (fetchSite === "cross-site") throw new KsError("FORBIDDEN", { message: "Forbidden: a page of another site made this request" });
   }
 
+  #findFunction(host: string): string | undefined {
+    const { platformName } = this.#options.functionHosts;
+    const suffix = this.#suffixes.find((ending) => host.endsWith(ending));
+    if (suffix !== undefined) return readLabel(host.slice(0, -suffix.length));
+    const isOther = platformName === undefined || host === platformName || host === "localhost" || this.#allowedHosts.has(host);
+    return isOther ? undefined : readLabel(host);
+  }
+
   #classify(host: string): HostTarget {
     const name = parseHostName(host);
-    const match = FUNCTION_HOST.exec(name);
-    if (match !== null) return { kind: "function", name: match[1]! };
+    const called = this.#findFunction(name);
+    if (called !== undefined) return { kind: "function", name: called };
     if (!this.#options.enforced || this.#allowedHosts.has(name) || isLoopbackName(name)) return PLATFORM;
     throw new KsError("FORBIDDEN", {
-      message: `Forbidden: this server does not answer for this Host. Use localhost, <function>.${ENDPOINT_SUFFIX}, or name it in --allowed-hosts`,
+      message: `Forbidden: this server does not answer for this Host. Use localhost, <function>${this.#suffixes.at(-1)}, or name it in --allowed-hosts`,
     });
   }
+}
+
+function readLabel(text: string): string | undefined {
+  return LABEL.test(text) ? text : undefined;
 }
 
 /** Lower case, without port and final dot. */

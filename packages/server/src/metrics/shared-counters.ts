@@ -78,6 +78,12 @@ export class SharedCounters implements MetricsStore {
     }
   }
 
+  /** The cluster's counters of a function that this gateway owns, as another gateway reads them with `readCounters`. */
+  encoded(uid: string): string | undefined {
+    const sum = this.#sum(uid);
+    return sum.invocations === 0 && sum.lastInvocationMs === 0 ? undefined : encode(sum);
+  }
+
   /** The cluster's counters of a function that this gateway owns. */
   snapshot(uid: string, live: LiveFigures): FunctionMetrics {
     const sum = this.#sum(uid);
@@ -194,6 +200,11 @@ export class SharedCounters implements MetricsStore {
 
 function encode(counters: FunctionCounters): string {
   return Buffer.from(encodeRow(counters)).toString();
+}
+
+/** What `encoded` gave. */
+export function readCounters(row: string | undefined): FunctionCounters | undefined {
+  return row === undefined ? undefined : decode(row);
 }
 
 /** Of a row that cannot be read, nothing. */

@@ -11,11 +11,11 @@ import { Forwarding } from "../gateway/forwarding.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { BodyBudget } from "../http/body-budget.ts";
 import { Front } from "../http/front.ts";
-import { RequestGuard } from "../http/request-guard.ts";
+import { type FunctionHosts, RequestGuard } from "../http/request-guard.ts";
 import { WholeAnswers } from "../http/whole-answers.ts";
 import type { PoolState, ReplicaProvider } from "../instances/port.ts";
 import type { FunctionLogs } from "../logs/function-logs.ts";
-import { renderExposition } from "../metrics/exposition.ts";
+import { renderExposition, type ScrapedFunction } from "../metrics/exposition.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
 import type { QueueDriver } from "../queue/port.ts";
 import type { TaskGroup } from "../task-group.ts";
@@ -48,6 +48,8 @@ export interface DoorParts extends Pick<ApiDependencies, "readScaling"> {
   triggers: Pick<Triggers, "cronOf">;
   logs: Pick<FunctionLogs, "query" | "follow">;
   queues: Pick<QueueDriver, "publish" | "stats">;
+  /** Functions for `/metrics`; of the whole cluster where this is one of its gateways. @default those of this process */
+  scrapeFunctions?(): Promise<readonly ScrapedFunction[]>;
   /** Names of what is away, beside replicas and access. */
   away(): string[];
   /** What `/ready` shows beside its state. */
@@ -93,6 +95,11 @@ export class Doors {
   /** Listens; all but probes are told that the server starts. */
   start(): Promise<BannerFacts["addresses"]> {
     return this.#front.start();
+  }
+
+  /** `/metrics` of this process alone, for who asks each. */
+  async scrapeOwn(): Promise<Iterable<string>> {
+    return scrape(this.#parts, scrapeOwn(this.#parts));
   }
 
   /** For who has started the server, where it listens here. */
@@ -159,22 +166,26 @@ function apiDependencies(
     queues,
     runtimes: () => provider.runtimes(),
     readiness: async () => ({ state: readiness.state, degraded: degradedOf(parts), facts: facts(await provider.poolState()) }),
-    scrape: () => scrape(parts),
+    scrape: async () => scrape(parts, (await parts.scrapeFunctions?.()) ?? scrapeOwn(parts)),
     checkCron: validateCronSchedule,
     clock,
     onInternalError: (error, requestId) => log.error({ err: error, requestId }, "request failed"),
   };
 }
 
-async function scrape(parts: DoorParts): Promise<Iterable<string>> {
-  const { config, machine, registry, metrics, provider, tasks } = parts;
-  const pools = await provider.poolState();
-  const functions = [...registry.entries()].map(({ stored, existingDispatcher }) => ({
+/** What this process itself counts. */
+function scrapeOwn({ registry, metrics }: DoorParts): ScrapedFunction[] {
+  return [...registry.entries()].map(({ stored, existingDispatcher }) => ({
     name: stored.spec.name,
     counters: metrics.peek(stored.uid),
     queued: existingDispatcher?.queued ?? 0,
     ...liveFigures(existingDispatcher),
   }));
+}
+
+async function scrape(parts: DoorParts, functions: readonly ScrapedFunction[]): Promise<Iterable<string>> {
+  const { config, machine, provider, tasks } = parts;
+  const pools = await provider.poolState();
   const { version } = machine;
   return renderExposition({
     version,
@@ -189,9 +200,10 @@ async function scrape(parts: DoorParts): Promise<Iterable<string>> {
 function createGateway(parts: DoorParts, control: ControlApi, bodies: BodyBudget, forwarding: Forwarding): Gateway {
   const { config, clock, log, registry, access, recorder, tracer, findMissing } = parts;
   const { allowedHosts, allowedOrigins } = config;
+  const enforced = !config.insecureNoAuth && !config.auth;
   return new Gateway({
     clock,
-    guard: new RequestGuard({ allowedHosts, allowedOrigins, enforced: !config.insecureNoAuth && !config.auth }),
+    guard: new RequestGuard({ allowedHosts, allowedOrigins, enforced, functionHosts: functionHostsOf(config) }),
     registry,
     ...(findMissing === undefined ? {} : { findMissing }),
     control,
@@ -210,4 +222,10 @@ function createGateway(parts: DoorParts, control: ControlApi, bodies: BodyBudget
       if (error.code === "INTERNAL") log.error({ err: error.cause ?? error, requestId }, "request failed");
     },
   });
+}
+
+/** Standalone answers by the names that a cluster with the defaults would give. */
+function functionHostsOf({ platform, functionsNamespace, clusterDomain, gatewayService }: Config): FunctionHosts {
+  const hosts = { namespace: functionsNamespace, domain: clusterDomain };
+  return platform === "kubernetes" ? { ...hosts, platformName: gatewayService } : hosts;
 }

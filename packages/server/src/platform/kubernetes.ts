@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
 import { Fleet } from "../dispatch/fleet.ts";
-import { ClusterFunctionService } from "../functions/cluster-function-service.ts";
+import { ClusterFunctionService, type LiveView } from "../functions/cluster-function-service.ts";
 import { MissingFunctions } from "../functions/missing-functions.ts";
 import { routeKeys } from "../functions/path-admission.ts";
 import { PathHolds } from "../functions/path-holds.ts";
@@ -29,6 +29,7 @@ import { Access } from "./access.ts";
 import { openBroker } from "./broker.ts";
 import { CallRecorder } from "./call-recorder.ts";
 import { connectToCluster, describeSelf } from "./cluster.ts";
+import { createClusterScrape } from "./cluster-scrape.ts";
 import { Doors } from "./doors.ts";
 import { DrainLog } from "./drain-log.ts";
 import { FunctionOutput } from "./function-output.ts";
@@ -131,7 +132,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
   };
   const cronStore = new KubernetesCronStore({ client, resources, nameOf: (uid) => functions.byUid(uid)?.name });
   const invoker = new TriggerInvoker({ clock, registry, tracer, checkBudget: (entry) => access.checkBudget(entry) });
-  const triggers = new Triggers({ registry, invoker, store: cronStore, queues, clock, tasks, log });
+  const triggers = new Triggers({ registry, invoker, store: cronStore, queues, clock, tasks, log, consumes: isOwner });
   const onTriggersChanged = (): void => triggers.sync();
   const onDeleted = (uid: string): void => {
     cronStore.forget(uid);
@@ -160,11 +161,21 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     runtimes: () => provider.runtimes(),
     installHint: (runtime) => provider.installHint(runtime),
     ...described,
+    askLive: (uid) => askLive(uid),
     isKnownEverywhere: (uid, generation) => gateways.isKnownEverywhere(uid, generation),
     untilEnded: async (uid) => void (await untilEnded(uid)),
     untilNameIsFree: async (uid) => void (await untilNameIsFree(uid)),
     codeOfDeletion: async (name) => (await codesOfDeletion(name)).find((code) => code !== null) ?? undefined,
   });
+  const askOwnersLive = gateways.askOwner("live", (uid) => service.liveHere(uid));
+  const askLive = async (uid: string): Promise<LiveView | undefined> => {
+    try {
+      return await askOwnersLive(uid);
+    } catch {
+      // Its status in the cluster has to do.
+      return undefined;
+    }
+  };
   const untilEnded = gateways.askAll("ended", (uid) => service.untilEndedHere(uid));
   const untilNameIsFree = gateways.askAll("name is free", (uid) => service.untilNameIsFreeHere(uid));
   const codesOfDeletion = gateways.askAll("code of a deletion", (name) => service.codeOfDeletionHere(name) ?? null);
@@ -191,7 +202,10 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     },
     onGone: (entry) => service.onGone(entry),
   });
-  gateways.onOwnersChanged(() => reconciler.ownersChanged());
+  gateways.onOwnersChanged(() => {
+    reconciler.ownersChanged();
+    triggers.sync();
+  });
   const readMetrics = gateways.askOwner("metrics", (uid) => counters.snapshot(uid, liveFigures(registry.byUid(uid)?.existingDispatcher)));
   const readScaling = gateways.askOwner("scaling", (uid) => {
     const entry = registry.byUid(uid);
@@ -215,6 +229,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     },
   });
 
+  const scrapeCluster = createClusterScrape({ registry, gateways, counters });
   const missing = new MissingFunctions(clock, functions, registry);
   const doors = await Doors.create({
     config,
@@ -228,6 +243,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     provider,
     metrics,
     readMetrics,
+    scrapeFunctions: scrapeCluster,
     readScaling: ({ uid }) => readScaling(uid),
     recorder: calls,
     access,
@@ -239,7 +255,7 @@ export async function startKubernetes(config: Config, machine: Machine, log: Log
     findMissing: (name) => missing.find(name),
   });
 
-  const systemPort = new SystemPort(doors.control);
+  const systemPort = new SystemPort(doors.control, () => doors.scrapeOwn());
 
   const addresses = await doors.start();
   await systemPort.start(self.systemHost, config.systemPort);

@@ -1,20 +1,28 @@
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
+import { Readable } from "node:stream";
 import type { AddressInfo } from "node:net";
 import type { ControlHandler } from "../gateway/gateway.ts";
 import { createRequestId } from "../http/request-id.ts";
+import { PROMETHEUS_CONTENT_TYPE } from "../metrics/prometheus-text.ts";
 
-const PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+const PATHS: ReadonlySet<string> = new Set(["/health", "/ready"]);
 
 /** Probes and metrics on a port of their own, which the cluster reaches and callers do not. */
 export class SystemPort {
   readonly #server: Server;
 
-  constructor(control: ControlHandler) {
+  /** @param scrape `/metrics` of this gateway alone: whoever asks each of them adds up. */
+  constructor(control: ControlHandler, scrape: () => Promise<Iterable<string>>) {
     this.#server = createServer((req, res) => {
       const [path = "", query = ""] = (req.url ?? "").split("?");
       if (req.method === "GET" && PATHS.has(path)) control.handle(req, res, { requestId: createRequestId(), path, query, origin: "" });
-      else res.writeHead(404).end();
+      else if (req.method === "GET" && path === "/metrics") {
+        scrape().then(
+          (pieces) => Readable.from(pieces).pipe(res.setHeader("content-type", PROMETHEUS_CONTENT_TYPE)),
+          () => res.writeHead(500).end(),
+        );
+      } else res.writeHead(404).end();
     });
   }
 

@@ -18,6 +18,8 @@ export interface TriggerParts {
   clock: Clock;
   tasks: TaskGroup;
   log: Logger;
+  /** Whether the messages for a function are taken here. @default always */
+  consumes?(uid: string): boolean;
 }
 
 /** Cron and queue triggers of all functions, kept in step with what serves. */
@@ -29,11 +31,13 @@ export class Triggers {
   readonly #driver: QueueDriver;
   readonly #store: CronStore;
   readonly #tasks: TaskGroup;
+  readonly #consumes: (uid: string) => boolean;
   readonly #declared = new Set<string>();
   #started = false;
 
-  constructor({ registry, invoker, store, queues, clock, tasks, log }: TriggerParts) {
+  constructor({ registry, invoker, store, queues, clock, tasks, log, consumes = () => true }: TriggerParts) {
     this.#registry = registry;
+    this.#consumes = consumes;
     this.#driver = queues;
     this.#store = store;
     this.#tasks = tasks;
@@ -112,7 +116,8 @@ export class Triggers {
   }
 
   #queueTriggers() {
-    return this.#configsOf<QueueTrigger>("queue", servedSpec).map(({ stored, config }) => ({ uid: stored.uid, config }));
+    const all = this.#configsOf<QueueTrigger>("queue", servedSpec);
+    return all.filter(({ stored }) => this.#consumes(stored.uid)).map(({ stored, config }) => ({ uid: stored.uid, config }));
   }
 
   #configsOf<T extends Trigger>(
