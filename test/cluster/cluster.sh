@@ -8,6 +8,7 @@
 #   cluster.sh up [2] | down | status    start with one node or two, stop, list the processes
 #   cluster.sh build                     only compile what is not in the cache folder yet
 #   cluster.sh lose 2 | recover 2        end all of node 2 at once, as a power cut would; power it on again
+#   cluster.sh broker                    RabbitMQ beside the control plane, as a broker that was there before; prints its URL
 #   cluster.sh cut | heal                take node 2 off the network, put it back
 #   cluster.sh stop PART | restart PART  one process by its name in `status`: apiserver, etcd, kubelet1, ...
 #   cluster.sh kill-container NODE UID NAME  SIGKILL to a container of the pod with this uid
@@ -271,6 +272,8 @@ up() { # [number of nodes]
     note "already up with $(nodes | wc -l) node(s): first $0 down" && exit 1
   fi
   build
+  # Of a cluster whose end was cut off nothing is worth keeping: half an image store takes no image.
+  down
   mkdir -p "$state"/{etcd,log,pid,cmd}
   certificates; network
   control_plane
@@ -281,6 +284,22 @@ up() { # [number of nodes]
   rootfs=$(mktemp -d) && cp "$bin/pause" "$rootfs/pause" && image docker.io/local/pause:1 "$rootfs" '["/pause"]' && rm -rf "$rootfs"
   for ((n = 1; n <= count; n++)); do wait_for "node $n" 60 kubectl_ wait --for=condition=ready "node/node$n" --timeout=1s; done
   note "ready: $0 kubectl get nodes"
+}
+
+broker() {
+  local dir=$state/rabbitmq
+  if [[ ! -f $state/pid/rabbitmq ]]; then
+    mkdir -p "$dir/log" && echo '[].' >"$dir/enabled_plugins"
+    printf '%s\n' 'loopback_users = none' 'vm_memory_high_watermark.absolute = 1GB' 'disk_free_limit.absolute = 10MB' >"$dir/rabbitmq.conf"
+    start epmd /usr/bin/epmd -address 127.0.0.1
+    # RUNNING_UNDER_SYSTEMD makes the script exec the Erlang machine, so that the process known here is the broker.
+    start rabbitmq env HOME="$dir" LANG=C.UTF-8 RUNNING_UNDER_SYSTEMD=true RABBITMQ_CONF_ENV_FILE="$dir/none.conf" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
+      RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_NODENAME=ks-test@localhost RABBITMQ_NODE_IP_ADDRESS="$node_ip" RABBITMQ_NODE_PORT=5672 \
+      RABBITMQ_MNESIA_BASE="$dir/mnesia" RABBITMQ_LOG_BASE="$dir/log" RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+      /usr/lib/rabbitmq/bin/rabbitmq-server
+    wait_for RabbitMQ 90 inside bash -c ": </dev/tcp/$node_ip/5672"
+  fi
+  echo "amqp://guest:guest@$node_ip:5672"
 }
 
 stop() { # names, each ended at once
@@ -320,9 +339,10 @@ kill_container() { # node, pod's uid, container's name
 }
 
 down() {
-  [[ -d $state/pid ]] || return 0
+  [[ -d $state ]] || return 0
+  mkdir -p "$state/pid"
   for n in $(nodes); do lose "$n"; done
-  stop dns scheduler controller-manager apiserver etcd
+  stop rabbitmq epmd dns scheduler controller-manager apiserver etcd
   sleep 1
   awk -v s="$state" 'index($2, s) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
   ip netns list | awk '/^cni-/ {print $1}' | xargs -r -n1 ip netns del
@@ -334,7 +354,7 @@ down() {
 
 command=${1:-help} && shift || true
 case $command in
-  up | down | build | lose | recover | heal | stop | restart) "$command" "$@" ;;
+  up | down | broker | build | lose | recover | heal | stop | restart) "$command" "$@" ;;
   cut) cut_off ;;
   image) image "$@" ;;
   kubectl) kubectl_ "$@" ;;
@@ -343,5 +363,5 @@ case $command in
   kill-container) kill_container "$@" ;;
   has-image) for n in $(nodes); do [[ -n $(ctr_ "$n" images ls -q name=="$1") ]] || exit 1; done ;;
   status) for f in "$state"/pid/*; do printf '%-20s %s\n' "${f##*/}" "$(ps -o pid= -o rss= -o etime= -p "$(<"$f")" || echo stopped)"; done ;;
-  *) sed -n '2,18p' "${BASH_SOURCE[0]}" && exit 2 ;;
+  *) sed -n '2,19p' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

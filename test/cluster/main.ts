@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { globSync } from "node:fs";
 import { join } from "node:path";
 import { runStage } from "../../scripts/test/run-stage.ts";
@@ -9,6 +10,8 @@ import { findOnPath } from "./binaries.ts";
 const folder = import.meta.dirname;
 const root = join(folder, "../..");
 const MINUTE_MS = 60_000;
+/** Parts of the others once more, on servers of its own. */
+const WITH_KEY = "with-key.test.ts";
 
 /**
  * `npm run test:cluster [-- words]`: the chart, the conformance suite and the faults on a real cluster, that of KUBECONFIG or one of
@@ -28,22 +31,44 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   const wasRunning = spawnSync(join(folder, "cluster.sh"), ["kubectl", "get", "nodes"], { stdio: "ignore" }).status === 0;
-  if (!wasRunning) script("cluster.sh", "up", "2");
-  try {
-    const tag = execFileSync(join(folder, "images.sh"), ["import"], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
-    // The nodes' addresses are in a network namespace, and so must be whoever calls them.
-    const inside = spawnSync(join(folder, "cluster.sh"), ["run", process.execPath, import.meta.filename, "--inside", ...words], {
-      stdio: "inherit",
-      env: { ...process.env, KS_TEST_IMAGE_TAG: tag },
-    });
-    process.exitCode = inside.status ?? 1;
-  } finally {
-    if (!wasRunning && !args.includes("--keep")) script("cluster.sh", "down");
-  }
+  const end = wasRunning || args.includes("--keep") ? () => undefined : endAtExit();
+  if (!wasRunning) step("a cluster of two nodes starts", "cluster.sh", "up", "2");
+  const brokerUrl = step("RabbitMQ starts", "cluster.sh", "broker");
+  const tag = step("images are built and imported", "images.sh", "import");
+  // The nodes' addresses are in a network namespace, and so must be whoever calls them.
+  const inside = spawn("nsenter", ["--net=/run/netns/ks-test", process.execPath, import.meta.filename, "--inside", ...words], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, KS_TEST_IMAGE_TAG: tag, KS_TEST_BROKER_URL: brokerUrl },
+  });
+  let printed = "";
+  inside.stdout.on("data", (chunk: Buffer) => {
+    process.stdout.write(chunk);
+    printed = (printed + chunk.toString()).slice(-1000);
+  });
+  const [code] = (await once(inside, "close")) as [number | null];
+  end();
+  // Once more behind whatever the end has said: whoever reads the last line reads the result.
+  console.log(`\n${printed.trimEnd().split("\n").at(-1) ?? ""}`);
+  process.exitCode = code ?? 1;
 }
 
-function script(name: string, ...args: string[]): void {
-  execFileSync(join(folder, name), args, { stdio: ["ignore", "inherit", "inherit"] });
+/** Nothing of the cluster stays behind, however this process ends. @returns what ends it now */
+function endAtExit(): () => void {
+  const end = (): void => {
+    process.off("exit", end);
+    step("the cluster ends", "cluster.sh", "down");
+  };
+  process.once("exit", end);
+  process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
+  return end;
+}
+
+/** Runs a script of this folder, and says how long it took. @returns what it printed. @throws when it fails */
+function step(what: string, name: string, ...args: string[]): string {
+  const startMs = performance.now();
+  const printed = execFileSync(join(folder, name), args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  console.log(`${what} (${((performance.now() - startMs) / 1000).toFixed(0)} s)`);
+  return printed.trim();
 }
 
 function explainMissing(): string | undefined {
@@ -58,7 +83,7 @@ function findStages(words: readonly string[]): Stage[] {
   const inFolder = (pattern: string): string[] => globSync(pattern, { cwd: root }).sort();
   const stages = [
     { name: "install", files: inFolder("test/cluster/install/**/*.test.ts"), concurrency: 1 },
-    { name: "conformance", files: inFolder("test/conformance/**/*.test.ts"), concurrency: 2 },
+    { name: "conformance", files: inFolder("test/conformance/**/*.test.ts").filter((file) => !file.endsWith(WITH_KEY)), concurrency: 2 },
     { name: "cluster", files: inFolder("test/cluster/platform/**/*.test.ts"), concurrency: 1 },
     { name: "faults", files: inFolder("test/cluster/faults/**/*.test.ts"), concurrency: 1 },
   ];

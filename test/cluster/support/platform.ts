@@ -1,21 +1,33 @@
 import { join } from "node:path";
 import { waitFor } from "../../support/server.ts";
 import { chartFolder } from "../helm.ts";
-import { helmOnCluster, isForeignCluster, kubectl, list, type Pod, readyGateways, SYSTEM_NAMESPACE } from "./cluster.ts";
+import { apply, helmOnCluster, isForeignCluster, kubectl, list, type Pod, readyGateways, SYSTEM_NAMESPACE } from "./cluster.ts";
 
 export const RELEASE = "kube-serverless";
+const BROKER_SECRET = "test-broker";
+/** A RabbitMQ that the cluster reaches; queue triggers need one. */
+const brokerUrl = process.env["KS_TEST_BROKER_URL"];
 
 /** What the chart is installed with in tests. */
 export function valuesForTests(): string[] {
   const tag = process.env["KS_TEST_IMAGE_TAG"];
   const values = isForeignCluster ? [] : ["--values", join(import.meta.dirname, "../values.yaml")];
-  return [...values, ...(tag === undefined ? [] : [`--set-string=image.tag=${tag}`])];
+  const broker = brokerUrl === undefined ? [] : [`--set-string=rabbitmq.urlSecret.name=${BROKER_SECRET}`];
+  return [...values, ...broker, ...(tag === undefined ? [] : [`--set-string=image.tag=${tag}`])];
 }
 
 /** `helm upgrade --install` of the chart as it is in this checkout. */
 export async function install(...args: string[]): Promise<string> {
+  if (brokerUrl !== undefined) await nameBroker(brokerUrl);
   const release = ["upgrade", "--install", RELEASE, chartFolder, "--namespace", SYSTEM_NAMESPACE, "--create-namespace"];
   return helmOnCluster([...release, ...valuesForTests(), ...args]);
+}
+
+/** As somebody would who has a broker already. */
+async function nameBroker(url: string): Promise<void> {
+  await apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } });
+  const metadata = { name: BROKER_SECRET, namespace: SYSTEM_NAMESPACE };
+  await apply({ apiVersion: "v1", kind: "Secret", metadata, stringData: { url } });
 }
 
 /** Installs it where it is not, and waits until all of it is ready. */
