@@ -121,6 +121,7 @@ func (c *call) run() {
 	} else if c.isCancelled() {
 		c.fail(describeError(context.Canceled))
 	} else {
+		c.connection.replica.enter(c)
 		c.handle()
 	}
 	answered = true
@@ -155,6 +156,12 @@ func (c *call) handle() {
 	}
 }
 
+// printLines sends lines as the call's own.
+func (c *call) printLines(stream, lines string, truncated bool) {
+	echo(stream, c.meta.id, lines, truncated)
+	c.connection.writer.sendPatiently(logFrame(c.stream, stream, c.meta.id, lines, truncated))
+}
+
 // durationMs is the handler's own time so far.
 func (c *call) durationMs() float64 {
 	if c.began.IsZero() {
@@ -176,6 +183,7 @@ func (c *call) fail(f failure) {
 func (c *call) finish(f frame.Frame) {
 	if !c.ended {
 		c.ended = true
+		c.connection.replica.exit(c)
 		c.connection.replica.finish(c.connection, f)
 	}
 }

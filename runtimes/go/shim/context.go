@@ -92,8 +92,7 @@ func (c *call) print(text string) {
 		var lines string
 		var truncated bool
 		lines, text, truncated = cutLines(text)
-		echo("stdout", c.meta.id, lines, truncated)
-		c.connection.writer.sendPatiently(logFrame(c.stream, "stdout", c.meta.id, lines, truncated))
+		c.printLines("stdout", lines, truncated)
 	}
 }
 

@@ -15,6 +15,8 @@ var (
 	StartInPod func(r *InPod, argument string)
 	// DescribeLoad is the meta of PONG.
 	DescribeLoad func(inFlight int) []byte
+	// Drain prints what was printed and not read yet; called before a call's last frame.
+	Drain func()
 	// Echo gets what is printed too.
 	Echo func(stream, requestID, lines string, truncated bool)
 )
@@ -47,13 +49,18 @@ func (p *InPod) Serve(file *os.File, hello []byte) {
 // Leave ends the replica when its calls have ended.
 func (p *InPod) Leave() { p.replica.leave() }
 
-// Print takes what no call has printed.
+// Print takes what was printed past a call's context: the call's that runs alone, or nobody's.
 func (p *InPod) Print(stream, text string) {
+	call := p.replica.soleCall()
 	text = strings.ToValidUTF8(strings.TrimSuffix(text, "\n"), "\ufffd")
 	for more := true; more; more = text != "" {
 		var lines string
 		var truncated bool
 		lines, text, truncated = cutLines(text)
+		if call != nil {
+			call.printLines(stream, lines, truncated)
+			continue
+		}
 		echo(stream, "", lines, truncated)
 		if c := p.replica.newest(); c != nil {
 			c.writer.sendPatiently(logFrame(0, stream, "", lines, truncated))

@@ -20,6 +20,8 @@ type replica struct {
 	lock        sync.Mutex
 	connections []*connection
 	inFlight    int
+	// In a pod: calls whose handlers run.
+	running map[*call]bool
 	// Calls whose last frame isn't queued for writing yet.
 	unanswered int
 	draining   bool
@@ -61,6 +63,44 @@ func (r *replica) begin(call *call) bool {
 	r.unanswered++
 	call.connection.calls[call.stream] = call
 	return true
+}
+
+// enter: the handler of the call begins.
+func (r *replica) enter(c *call) {
+	if !r.inPod {
+		return
+	}
+	r.lock.Lock()
+	if r.running == nil {
+		r.running = make(map[*call]bool)
+	}
+	r.running[c] = true
+	r.lock.Unlock()
+}
+
+// exit: what the handler has printed is read first, while it is known whose it is.
+func (r *replica) exit(c *call) {
+	if !r.inPod {
+		return
+	}
+	if Drain != nil {
+		Drain()
+	}
+	r.lock.Lock()
+	delete(r.running, c)
+	r.lock.Unlock()
+}
+
+// soleCall is the only one whose handler runs, or nil.
+func (r *replica) soleCall() *call {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.running) == 1 {
+		for c := range r.running {
+			return c
+		}
+	}
+	return nil
 }
 
 // finish sends the last frame of a call. Its place is free before, as the gateway fills it at once.

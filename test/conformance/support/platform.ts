@@ -46,6 +46,11 @@ export class Platform {
     return this.client.send(question);
   }
 
+  /** True where replicas are pods of a cluster. */
+  async runsInPods(): Promise<boolean> {
+    return "gateways" in (await this.send({ path: "/ready" })).json;
+  }
+
   /** A request to the control API; `path` is what follows `/api/v1`. */
   control(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return this.client.send({ method, path: `/api/v1${path}`, body, headers });

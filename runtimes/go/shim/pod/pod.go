@@ -2,7 +2,6 @@
 package pod
 
 import (
-	"bufio"
 	"encoding/json"
 	"log"
 	"os"
@@ -32,9 +31,16 @@ func start(replica *shim.InPod, argument string) {
 	function, uid, revision := replica.Facts()
 	output := pod.NewOutput(1, function, revision)
 	shim.Echo = output.Write
+	var followers []*follower
 	for stream, file := range printed {
-		if file != nil {
-			go follow(replica, stream, file)
+		if f := newFollower(replica, stream, file); f != nil {
+			followers = append(followers, f)
+			go f.follow()
+		}
+	}
+	shim.Drain = func() {
+		for _, f := range followers {
+			f.drain()
 		}
 	}
 	// At once, as log.Fatal ends the process behind it.
@@ -69,25 +75,6 @@ func capture(variable **os.File) *os.File {
 	}
 	*variable = writer
 	return reader
-}
-
-// follow takes lines, those together that come together.
-func follow(replica *shim.InPod, stream string, file *os.File) {
-	reader := bufio.NewReaderSize(file, 64<<10)
-	for {
-		text, err := reader.ReadString('\n')
-		for reader.Buffered() > 0 && err == nil && len(text) < 32<<10 {
-			var more string
-			more, err = reader.ReadString('\n')
-			text += more
-		}
-		if text != "" {
-			replica.Print(stream, text)
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 type logWriter struct{ replica *shim.InPod }
