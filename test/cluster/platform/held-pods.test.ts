@@ -5,7 +5,7 @@ import { FUNCTIONS_NAMESPACE, list, type Pod } from "../support/cluster.ts";
 import { World } from "../support/world.ts";
 
 /** Much shorter than the grace that calls in a pod get when it ends in order. */
-const GONE_LIMIT_MS = 30_000;
+const GONE_LIMIT_MS = 90_000;
 
 describe("a pod whose code never gives its event loop back", () => {
   let world: World;
