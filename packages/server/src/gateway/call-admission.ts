@@ -1,4 +1,4 @@
-import { type Caller, type FunctionAuth, KsError } from "@kube-serverless/contracts";
+import { type Access, type Caller, type FunctionAuth, KsError } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { Admission } from "../dispatch/call.ts";
 import type { FunctionEntry } from "../functions/registry.ts";
@@ -6,9 +6,9 @@ import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
 import { type Authentication, buildAuthenticationError } from "../security/authentication/authentication.ts";
 import type { Credentials } from "../security/authentication/credentials.ts";
-import { buildRateError, enterAll, leaveAll, type LimiterSet } from "../security/limits/admission.ts";
-import type { CallLimits } from "../security/limits/call-limits.ts";
-import { appendRateLimitHeaders, buildRateLimitHeaders } from "../security/limits/rate-limit-headers.ts";
+import { buildRateError, enterAll, leaveAll } from "../security/limits/admission.ts";
+import type { CallLimiters, CallLimits } from "../security/limits/call-limits.ts";
+import { buildRateLimitHeaders } from "../security/limits/rate-limit-headers.ts";
 import { buildCaller, type Principal } from "../security/principal.ts";
 
 export interface CallAdmissionOptions {
@@ -30,10 +30,23 @@ export interface AskedFunction {
   notFound(): KsError;
 }
 
+/** What is the same for every call of one caller to one function. */
+interface Standing {
+  principal: Principal;
+  entry: FunctionEntry;
+  /** Where the function asks for a caller. */
+  access: Access;
+  /** What the function is told. */
+  caller: Caller;
+  limiters: CallLimiters | undefined;
+}
+
 /** What a call has to pass before its function is touched: who calls, the day's budget, rates and calls at once. */
 export class CallAdmission {
   readonly #options: CallAdmissionOptions;
-  readonly #callers = new WeakMap<Principal, Map<string, Caller>>();
+  readonly #standings = new WeakMap<Principal, WeakMap<FunctionEntry, Standing>>();
+  /** Of the last call: `callerOf` asks right after `admit`, and a busy caller calls again. */
+  #last: Standing | undefined;
 
   constructor(options: CallAdmissionOptions) {
     this.#options = options;
@@ -46,16 +59,20 @@ export class CallAdmission {
 
   /** hot: who may call, within the limits; undefined where there is nothing to give back. @throws KsError the refusal */
   admit(asked: AskedFunction, authentication: Authentication, from: () => string, requestId: string): Admission | undefined {
-    this.#authorize(asked, authentication, from, requestId);
-    const { access, checkBudget, clock, limits } = this.#options;
     const { entry } = asked;
+    const { principal } = authentication;
+    const standing = principal === undefined ? undefined : this.#standingOf(principal, entry, authentication);
+    this.#authorize(asked, standing, authentication, from, requestId);
+    const { access, checkBudget, clock, limits } = this.#options;
     const { spec } = entry.stored.served ?? entry.stored;
     try {
       checkBudget(entry);
       const nowMs = clock.monotonicMs();
-      const set = limits.of(entry, spec, authentication.principal, from, nowMs);
-      if (set !== undefined) enter(set, nowMs);
-      return set === undefined ? undefined : new LimitedCall(set, clock);
+      const limiters = limits.of(entry, spec, principal, from, nowMs, standing?.limiters);
+      if (standing !== undefined) standing.limiters = limiters;
+      if (limiters === undefined) return undefined;
+      enter(limiters, nowMs);
+      return new LimitedCall(limiters, clock);
     } catch (error) {
       if (error instanceof KsError) this.#options.onRefused(entry, error);
       if (error instanceof KsError && access.isOn) noteLimit(access, authentication, spec.name, error, { from: from(), requestId });
@@ -63,17 +80,12 @@ export class CallAdmission {
     }
   }
 
-  /** What the function is told of its caller. */
+  /** hot: what the function is told of its caller. */
   callerOf({ principal }: Authentication, functionName: string): Caller | undefined {
     if (principal === undefined) return undefined;
-    let known = this.#callers.get(principal);
-    if (known === undefined) this.#callers.set(principal, (known = new Map<string, Caller>()));
-    let caller = known.get(functionName);
-    if (caller === undefined) {
-      if (known.size >= MAX_REMEMBERED) known.clear();
-      known.set(functionName, (caller = buildCaller(principal, functionName)));
-    }
-    return caller;
+    const last = this.#last;
+    if (last?.principal === principal && last.entry.stored.spec.name === functionName) return last.caller;
+    return buildCaller(principal, functionName);
   }
 
   /** What a caller is told where nothing is, so that nobody learns which names and paths are hidden. */
@@ -88,14 +100,38 @@ export class CallAdmission {
     return !access.isOn || auth === "none" || access.maySee(authentication, entry.stored.spec.name);
   }
 
-  #authorize({ entry, auth, notFound }: AskedFunction, authentication: Authentication, from: () => string, requestId: string): void {
+  #standingOf(principal: Principal, entry: FunctionEntry, authentication: Authentication): Standing {
+    const last = this.#last;
+    if (last?.principal === principal && last.entry === entry) return last;
+    let ofPrincipal = this.#standings.get(principal);
+    if (ofPrincipal === undefined) this.#standings.set(principal, (ofPrincipal = new WeakMap<FunctionEntry, Standing>()));
+    let standing = ofPrincipal.get(entry);
+    if (standing === undefined) ofPrincipal.set(entry, (standing = this.#buildStanding(principal, entry, authentication)));
+    this.#last = standing;
+    return standing;
+  }
+
+  #buildStanding(principal: Principal, entry: FunctionEntry, authentication: Authentication): Standing {
+    const { name } = entry.stored.spec;
+    const access = this.#options.access.decideCall(authentication, "required", name);
+    return { principal, entry, access, caller: buildCaller(principal, name), limiters: undefined };
+  }
+
+  #authorize(
+    { entry, auth, notFound }: AskedFunction,
+    standing: Standing | undefined,
+    authentication: Authentication,
+    from: () => string,
+    requestId: string,
+  ): void {
     const { access } = this.#options;
     if (!access.isOn) {
       if (auth === "required") throw new KsError("UNAUTHENTICATED", { message: NO_AUTHENTICATION });
       return;
     }
+    if (auth === "none" || standing?.access === "allowed") return;
     const { name } = entry.stored.spec;
-    const decision = access.decideCall(authentication, auth ?? "required", name);
+    const decision = standing?.access ?? access.decideCall(authentication, "required", name);
     if (decision === "allowed") return;
     const asked = { verb: "create", resource: "functions/invoke" } as const;
     const error =
@@ -106,11 +142,10 @@ export class CallAdmission {
   }
 }
 
-const MAX_REMEMBERED = 1000;
 const NO_AUTHENTICATION =
   "Authentication required: this function asks for a caller who may invoke it, and the server runs without --auth, so nobody can prove to be one";
 
-function enter(set: LimiterSet, nowMs: number): void {
+function enter(set: CallLimiters, nowMs: number): void {
   const refusal = enterAll(set, nowMs);
   if (refusal !== undefined) throw buildRateError(set, refusal, buildRateLimitHeaders(set, nowMs));
 }
@@ -121,22 +156,22 @@ function noteLimit(access: AccessControl, authentication: Authentication, target
 
 /** A call that was let through limits: its places are given back once, however it ends. */
 class LimitedCall implements Admission {
-  readonly #set: LimiterSet;
+  readonly #limiters: CallLimiters;
   readonly #clock: Clock;
   #hasLeft = false;
 
-  constructor(set: LimiterSet, clock: Clock) {
-    this.#set = set;
+  constructor(limiters: CallLimiters, clock: Clock) {
+    this.#limiters = limiters;
     this.#clock = clock;
   }
 
   leave(): void {
     if (this.#hasLeft) return;
     this.#hasLeft = true;
-    leaveAll(this.#set);
+    leaveAll(this.#limiters);
   }
 
   appendHeaders(headers: string[]): void {
-    appendRateLimitHeaders(headers, this.#set, this.#clock.monotonicMs());
+    this.#limiters.headers.append(headers, this.#clock.monotonicMs());
   }
 }

@@ -60,3 +60,30 @@ test("all together have one limit", () => {
   assert.equal(enterAll(limits.of({}, UNLIMITED, caller("a"), nowhere, 0)!, 0), undefined);
   assert.equal(enterAll(limits.of({}, UNLIMITED, caller("b"), nowhere, 0)!, 0)?.scope, "global");
 });
+
+test("a caller's limiters for a function are the same from call to call, until one of them is another", () => {
+  const limits = new CallLimits({ caller: { maxConcurrency: 5 }, global: {} });
+  const [entry, who] = [{}, caller("a")];
+  const spec = { maxConcurrency: 2 };
+  const first = limits.of(entry, spec, who, nowhere, 0)!;
+  assert.equal(limits.of(entry, spec, who, nowhere, 1, first), first);
+  // A changed limit is in the same limiter, where what runs goes on counting.
+  enterAll(first, 1);
+  const changed = limits.of(entry, { maxConcurrency: 1 }, who, nowhere, 2, first)!;
+  assert.equal(changed, first);
+  assert.equal(enterAll(changed, 2)?.scope, "function");
+  const none = limits.of(entry, UNLIMITED, who, nowhere, 3, first)!;
+  assert.deepEqual([none.function, none.caller], [undefined, first.caller]);
+  assert.notEqual(limits.of({}, spec, who, nowhere, 4, first)?.function, first.function);
+});
+
+test("a caller whose limiter was forgotten is not held to the old one", () => {
+  const limits = new CallLimits({ caller: { rateLimit: { requestsPerSecond: 1, burst: 1 } }, global: {} });
+  const who = caller("a");
+  const before = limits.of({}, UNLIMITED, who, nowhere, 0)!;
+  // Full buckets are forgotten as others come.
+  for (let count = 0; count < 10; count++) limits.of({}, UNLIMITED, caller(`other-${count}`), nowhere, 0);
+  const after = limits.of({}, UNLIMITED, who, nowhere, 0, before)!;
+  assert.notEqual(after.caller, before.caller);
+  assert.equal(limits.of({}, UNLIMITED, who, nowhere, 0, after), after);
+});

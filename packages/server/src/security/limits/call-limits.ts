@@ -1,13 +1,29 @@
 import type { Principal } from "../principal.ts";
-import { CallerLimiters } from "./caller-limiters.ts";
 import type { LimiterSet } from "./admission.ts";
+import { CallerLimiters } from "./caller-limiters.ts";
 import { type CompiledLimits, compileLimits, Limiter, type Limits } from "./limiter.ts";
+import { RateLimitHeaders } from "./rate-limit-headers.ts";
 
 export interface CallLimitsOptions {
   /** Of each caller that has none of its own. */
   caller: Limits;
   /** Of all callers together. */
   global: Limits;
+}
+
+/** The limiters that calls of one caller to one function have to pass: the same object from call to call, while nothing changes. */
+export class CallLimiters implements LimiterSet {
+  readonly function: Limiter | undefined;
+  readonly caller: Limiter | undefined;
+  readonly global: Limiter | undefined;
+  readonly headers: RateLimitHeaders;
+
+  constructor(ofFunction: Limiter | undefined, caller: Limiter | undefined, global: Limiter | undefined) {
+    this.function = ofFunction;
+    this.caller = caller;
+    this.global = global;
+    this.headers = new RateLimitHeaders(this);
+  }
 }
 
 /** Finds the limiters that a call has to pass: of its function, of its caller, of all together. */
@@ -26,15 +42,24 @@ export class CallLimits {
 
   /**
    * hot: undefined where nothing is limited. `entry` stands for the function, `limits` are those of its spec, the same object as long as
-   * that is the same; `address` names callers who did not say who they are.
+   * that is the same; `address` names callers who did not say who they are; `before` is the answer for this caller and function before.
    */
-  of(entry: object, limits: Limits, principal: Principal | undefined, address: () => string, nowMs: number): LimiterSet | undefined {
+  of(
+    entry: object,
+    limits: Limits,
+    principal: Principal | undefined,
+    address: () => string,
+    nowMs: number,
+    before?: CallLimiters,
+  ): CallLimiters | undefined {
     const ofFunction = this.#functionLimiter(entry, limits);
     const callerLimits = principal === undefined ? this.#ofCallers : this.#limitsOf(principal);
     const caller =
       callerLimits === undefined ? undefined : this.#callers.of(principal?.subject ?? `address:${address()}`, callerLimits, nowMs);
-    if (ofFunction === undefined && caller === undefined && this.#global === undefined) return undefined;
-    return { function: ofFunction, caller, global: this.#global };
+    const global = this.#global;
+    if (before !== undefined && before.function === ofFunction && before.caller === caller) return before;
+    if (ofFunction === undefined && caller === undefined && global === undefined) return undefined;
+    return new CallLimiters(ofFunction, caller, global);
   }
 
   #functionLimiter(entry: object, limits: Limits): Limiter | undefined {
