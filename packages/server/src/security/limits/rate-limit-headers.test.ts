@@ -21,7 +21,7 @@ test("headers that are kept from call to call say what those made anew would, wh
       let nowMs = 0;
       for (const { pauseMs, calls, change } of steps) {
         nowMs += pauseMs;
-        if (change !== undefined) set[change[0] as keyof typeof set].setLimits(compiled[change[1]]!);
+        if (change !== undefined) set[change[0]].setLimits(compiled[change[1]]!);
         for (let call = 0; call < calls; call++) enterAll(set, nowMs);
         const headers: string[] = ["before", "it"];
         kept.append(headers, nowMs);
