@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { type Duplex, duplexPair } from "node:stream";
+import { CreateApiKey } from "@kube-serverless/contracts";
 import { systemClock } from "../clock.ts";
 import type { CallEntrance } from "../dispatch/call.ts";
 import { Dispatcher } from "../dispatch/dispatcher.ts";
@@ -12,7 +13,14 @@ import { FunctionCounters } from "../metrics/function-counters.ts";
 import { FrameWriter } from "../protocol/frame-writer.ts";
 import { FrameDecoder, FrameType } from "../protocol/frames.ts";
 import { DEFAULT_SCALING_POLICY } from "../scaling/decide.ts";
+import { AccessControl } from "../security/access-control.ts";
 import { ANONYMOUS } from "../security/authentication/authentication.ts";
+import { Authenticator } from "../security/authentication/authenticator.ts";
+import { ApiKeys } from "../security/keys/api-keys.ts";
+import { MemoryKeyStore } from "../security/keys/memory-key-store.ts";
+import { CallLimits } from "../security/limits/call-limits.ts";
+import { TaskGroup } from "../task-group.ts";
+import { CallAdmission } from "./call-admission.ts";
 import { Forwarding } from "./forwarding.ts";
 import { Gateway, type GatewayOptions } from "./gateway.ts";
 
@@ -23,6 +31,8 @@ const CONNECTIONS = 8;
 const WARM_UP_CALLS = 60_000;
 const ROUNDS = 400;
 const CALLS_A_ROUND = 200;
+/** Never reached. */
+const HIGH = { rateLimit: { requestsPerSecond: 1_000_000, burst: 10_000_000 }, maxConcurrency: 100_000 };
 const BODY = '{"key":"value","data":[1,2,3]}';
 const RESPONSE = Buffer.from(`{"echo":${BODY},"msg":"hello"}`);
 const REQUEST = Buffer.from(
@@ -30,7 +40,7 @@ const REQUEST = Buffer.from(
     `Content-Length: ${BODY.length}\r\n\r\n${BODY}`,
 );
 
-async function bench(name: string, handle: RequestListener): Promise<void> {
+async function bench(name: string, handle: RequestListener, request: Buffer = REQUEST): Promise<void> {
   const server = createServer({ requestTimeout: 0 }, handle);
   const clients = Array.from({ length: CONNECTIONS }, () => connect((socket) => server.emit("connection", socket)));
   let left = 0;
@@ -39,14 +49,14 @@ async function bench(name: string, handle: RequestListener): Promise<void> {
     client.on("data", () => {
       left--;
       if (left === 0) finish();
-      else if (left >= CONNECTIONS) client.write(REQUEST);
+      else if (left >= CONNECTIONS) client.write(request);
     });
   }
   const run = (calls: number): Promise<void> =>
     new Promise((resolve) => {
       finish = resolve;
       left = calls;
-      for (const client of clients) client.write(REQUEST);
+      for (const client of clients) client.write(request);
     });
   await run(WARM_UP_CALLS);
   let bestMicros = Number.POSITIVE_INFINITY;
@@ -125,8 +135,25 @@ function startReplica(revision: RevisionRef): FrameReplica {
   return replica;
 }
 
-function buildGateway(entrance: CallEntrance): Gateway {
-  const entry = { entrance: () => entrance, timeoutMs: 30_000, stored: { uid: "u", spec: { name: "hello" } } };
+const OPEN = { identify: () => ANONYMOUS, admit: () => undefined, callerOf: () => undefined } as unknown as CallAdmission;
+
+/** With a key of the role invoker, and limits of the function, the caller and all together; and the request that has the key. */
+async function buildGuarded(): Promise<{ admission: CallAdmission; request: Buffer }> {
+  const keys = new ApiKeys({ store: new MemoryKeyStore(), clock: systemClock, tasks: new TaskGroup(console) });
+  const { key } = await keys.create(CreateApiKey.parse({ name: "bench", role: "invoker", functions: ["he*"] }));
+  const authenticator = new Authenticator({ clock: systemClock, keys });
+  const admission = new CallAdmission({
+    clock: systemClock,
+    access: new AccessControl({ authenticator, audit: { add: () => undefined } }),
+    limits: new CallLimits({ caller: HIGH, global: HIGH }),
+    checkBudget: () => undefined,
+    onRefused: () => undefined,
+  });
+  return { admission, request: Buffer.from(REQUEST.toString().replace("\r\n\r\n", `\r\nAuthorization: Bearer ${key}\r\n\r\n`)) };
+}
+
+function buildGateway(entrance: CallEntrance, admission = OPEN): Gateway {
+  const entry = { entrance: () => entrance, timeoutMs: 30_000, stored: { uid: "u", spec: { name: "hello", ...HIGH } } };
   const gateway = new Gateway({
     clock: systemClock,
     guard: new RequestGuard({
@@ -137,7 +164,7 @@ function buildGateway(entrance: CallEntrance): Gateway {
     }),
     registry: { byName: () => entry },
     control: { handle: () => undefined },
-    admission: { identify: () => ANONYMOUS, admit: () => undefined, callerOf: () => undefined },
+    admission,
     forwarding: new Forwarding([], "http"),
     bodies: new BodyBudget(1024 * 1024),
     answers: new WholeAnswers(5000),
@@ -155,4 +182,7 @@ const instant = buildGateway(INSTANT);
 await bench("gateway, without replica", (req, res) => instant.handle(req, res));
 const whole = buildGateway(buildDispatcher());
 await bench("gateway with dispatcher, counters and frames", (req, res) => whole.handle(req, res));
+const { admission, request } = await buildGuarded();
+const guarded = buildGateway(buildDispatcher(), admission);
+await bench("the same with a key, its role and three limits", (req, res) => guarded.handle(req, res), request);
 process.exit(0);
