@@ -197,6 +197,31 @@ func Handler(ctx context.Context, e map[string]any) (any, error) {
     }
   });
 
+  test("names no request where none can have printed: while Go code loads, and long after an answer", async () => {
+    const loading = `package f
+import "fmt"
+func init() { for i := 0; i < 20; i++ { fmt.Println("loading") } }
+func Handler(e map[string]any) (any, error) {
+  fmt.Println("called")
+  return nil, nil
+}`;
+    const late = `package f
+import ("fmt"; "time")
+func Handler(e map[string]any) (any, error) {
+  time.AfterFunc(400 * time.Millisecond, func() { fmt.Println("late") })
+  return nil, nil
+}`;
+    const [first, second] = await Promise.all([loading, late].map((code) => platform.deploy({ runtime: "go119", code })));
+    await Promise.all([first!, second!].map((name) => platform.invoke(name, {}, { "x-request-id": "only-one" })));
+    for (const { message, requestId } of await waitForLines(first!, 41)) {
+      assert.equal(requestId, message === "called" ? "only-one" : null, message);
+    }
+    assert.deepEqual(
+      (await waitForLines(second!, 1)).map(({ requestId }) => requestId),
+      [null],
+    );
+  });
+
   test("knows the request of every line of calls beside each other", async () => {
     const codes = {
       nodejs18:

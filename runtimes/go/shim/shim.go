@@ -66,6 +66,8 @@ func Run() {
 	c := r.attach(os.NewFile(uintptr(descriptor), "frames"))
 	if r.inPod {
 		StartInPod(&InPod{r}, podArgument)
+	} else {
+		awaitPrinted()
 	}
 	loadMs := float64(time.Since(specialised.startedAt)) / float64(time.Millisecond)
 	c.writer.send(frame.Frame{Kind: frame.Ready, Meta: append(strconv.AppendFloat([]byte(`{"loadMs":`), loadMs, 'f', 3, 64), '}')})

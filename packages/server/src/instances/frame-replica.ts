@@ -185,6 +185,11 @@ export class FrameReplica implements Replica {
     return this.#lastStderr;
   }
 
+  /** READY has not been read: whether it was sent shows at the end of this turn of the event loop. */
+  get loading(): boolean {
+    return this.#state === "specialising";
+  }
+
   /** Whose request it is that has just written to descriptor 1 or 2, where that is certain. */
   findPrinter(): string | undefined {
     return this.#streams.findPrinter();

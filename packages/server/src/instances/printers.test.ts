@@ -42,11 +42,30 @@ describe("Printers", () => {
     const [printers, clock] = [new Printers(), new ManualClock()];
     printers.noteEnd("a", clock);
     assert.equal(printers.find([], 1, clock.monotonicMs()), "a", "the first that was ever printed");
+    await clock.advance(1000);
     printers.noteEnd("b", clock);
     await turn();
     await clock.advance(50);
     assert.equal(printers.find([], 1, clock.monotonicMs()), "b");
     await clock.advance(1000);
+    assert.equal(printers.find([], 1, clock.monotonicMs()), undefined);
+  });
+
+  test("the first line ever, long after a call, is nobody's", async () => {
+    const [printers, clock] = [new Printers(), new ManualClock()];
+    printers.noteEnd("a", clock);
+    await clock.advance(1000);
+    assert.equal(printers.find([], 1, clock.monotonicMs()), undefined);
+  });
+
+  test("what comes soon after two calls may be of either", async () => {
+    const [printers, clock] = [new Printers(), new ManualClock()];
+    printers.find([], 1, clock.monotonicMs());
+    printers.noteEnd("a", clock);
+    await turn();
+    await clock.advance(50);
+    printers.noteEnd("b", clock);
+    await turn();
     assert.equal(printers.find([], 1, clock.monotonicMs()), undefined);
   });
 });

@@ -9,17 +9,19 @@ const LATE_MS = 100;
  * pipe before the answer is on the connection, so both are read in the same turn of the event loop, in either order.
  */
 export class Printers {
-  /** Something was read from the descriptors; before that nothing is noted but the last call. */
+  /** Something was read from the descriptors; before that nothing is noted but the last call and its end. */
   #active = false;
   #endedThisTurn: (string | undefined)[] = [];
   #last: string | undefined;
-  #lastAtMs = Number.POSITIVE_INFINITY;
+  #lastAtMs = Number.NEGATIVE_INFINITY;
 
   /** hot */
   noteEnd(requestId: string | undefined, clock: Clock): void {
-    this.#last = requestId;
+    const nowMs = clock.monotonicMs();
+    // What comes behind both may be of either.
+    this.#last = this.#active && nowMs - this.#lastAtMs <= LATE_MS ? undefined : requestId;
+    this.#lastAtMs = nowMs;
     if (!this.#active) return;
-    this.#lastAtMs = clock.monotonicMs();
     if (this.#endedThisTurn.push(requestId) === 1) setImmediate(() => (this.#endedThisTurn = []));
   }
 

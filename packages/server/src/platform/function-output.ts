@@ -1,6 +1,6 @@
 import type { LineSink, LogSource, FunctionLogs } from "../logs/function-logs.ts";
 import type { PrintedLines } from "../instances/printed-lines.ts";
-import type { OutputSink } from "../instances/local/provider.ts";
+import type { OutputSink } from "../instances/local/descriptor-output.ts";
 import type { Replica } from "../instances/port.ts";
 
 /** Leads what replicas print into the logs of their functions. */

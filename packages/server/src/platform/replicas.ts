@@ -7,7 +7,7 @@ import { PodGoPrograms } from "../instances/kubernetes/go-programs.ts";
 import { createPodApi } from "../instances/kubernetes/pod-api.ts";
 import { PodWatch } from "../instances/kubernetes/pod-watch.ts";
 import { KubernetesProvider } from "../instances/kubernetes/provider.ts";
-import type { OutputSink } from "../instances/local/provider.ts";
+import type { OutputSink } from "../instances/local/descriptor-output.ts";
 import type { Dispensable, Replica, ReplicaProvider, RevisionRef } from "../instances/port.ts";
 import type { ApiClient } from "../kubernetes/api-client.ts";
 import type { ProofKeys } from "../kubernetes/signing-keys.ts";

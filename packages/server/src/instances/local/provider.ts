@@ -1,19 +1,19 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { setImmediate as immediate } from "node:timers/promises";
 import { KsError, languageOf, type RuntimeInfo } from "@kube-serverless/contracts";
 import type { Clock } from "../../clock.ts";
 import { FrameReplica } from "../frame-replica.ts";
 import type { CodeSource, Dispensable, PoolState, Replica, ReplicaProvider, ReplicaPurpose, RevisionRef } from "../port.ts";
-import type { PrintedLines } from "../printed-lines.ts";
 import { CapacityLedger, type CapacityLimits, type Evictable, type Reservation } from "./capacity.ts";
 import { describeExit } from "../describe-exit.ts";
 import { hearLastWords } from "./last-words.ts";
+import { listenToDescriptors, type OutputSink } from "./descriptor-output.ts";
 import { classKey, type PooledReplica, ReplicaPool, type ReplicaClass } from "./pool.ts";
 import type { CatalogueEntry } from "./runtimes/catalogue.ts";
 import type { CompiledPython } from "./runtimes/compiled-python.ts";
 import { planNode, planPython, type StartPlan } from "./runtimes/language.ts";
 import { detectModuleKind } from "../module-kind.ts";
-import { OutputValve } from "./output-valve.ts";
 import type { Sandbox, SandboxedProcess } from "./sandbox/port.ts";
 import { RuntimeNotStarted } from "../runtime-not-started.ts";
 import { StartGate } from "./start-gate.ts";
@@ -23,17 +23,6 @@ import { awaitHello, type WaitingReplica } from "./waiting-replica.ts";
 const LOAD_TIMEOUT_MS = 10_000;
 /** Ten times what a runtime takes on a slow machine: on a busy one, a start that is given up makes the next no faster. */
 const HELLO_TIMEOUT_MS = 30_000;
-
-/** Where what functions print goes. */
-export interface OutputSink {
-  lines(replica: Replica, lines: PrintedLines): void;
-  /** Bytes of descriptor 1 or 2 as they came, and the call that wrote them, where it is known. */
-  raw(replica: Replica, stream: "stdout" | "stderr", chunk: Buffer, requestId: string | undefined): void;
-  /** So many of them were lost, as they came too fast. */
-  rawDropped(replica: Replica, stream: "stdout" | "stderr", bytes: number): void;
-  /** Nothing more comes of this replica. */
-  ended(replica: Replica): void;
-}
 
 /** A compiled function. */
 export interface GoProgram {
@@ -295,11 +284,13 @@ export class LocalProvider implements ReplicaProvider {
       () => this.#pool.putOffRefill(),
       () => undefined,
     );
-    this.#listen(replica, process);
+    listenToDescriptors(process, replica, this.#options.output, this.#options.clock);
     const language = languageOf(revision.spec.runtime);
     void process.exited.then(async (exit) => {
       pooled.reservation.release();
       await hearLastWords([process.frames, process.stdout, process.stderr], this.#options.clock);
+      // What was postponed comes first.
+      await immediate();
       const { reason, error } = describeExit(exit, language, revision.spec.memory, replica.lastStderr);
       replica.end(reason, error);
     });
@@ -317,23 +308,6 @@ export class LocalProvider implements ReplicaProvider {
     process.stdout.resume();
     process.stderr.resume();
     process.frames.resume();
-  }
-
-  /** What bypasses the shim: the bytes of descriptors 1 and 2. */
-  #listen(replica: FrameReplica, { stdout, stderr }: SandboxedProcess): void {
-    const { output, clock } = this.#options;
-    for (const [name, pipe] of [
-      ["stdout", stdout],
-      ["stderr", stderr],
-    ] as const) {
-      new OutputValve(pipe, clock, {
-        chunk: (chunk) => {
-          if (name === "stderr") replica.noteStderr(chunk.toString("utf8"));
-          output.raw(replica, name, chunk, replica.findPrinter());
-        },
-        dropped: (bytes) => output.rawDropped(replica, name, bytes),
-      });
-    }
   }
 
   #moduleKind(revision: RevisionRef, code: string): "commonjs" | "esm" {
