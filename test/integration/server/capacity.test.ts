@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { GOS } from "../runtimes/gos.ts";
 import { whyNot } from "../sandbox/support.ts";
 import { startServer, waitFor } from "../../support/server.ts";
 import { seededRandom } from "../store/random.ts";
@@ -143,6 +144,75 @@ describe("a function that takes what it can get", { skip: whyNot("bwrap", "pytho
     assert.deepEqual([hog.status, hog.json.code], [502, "FUNCTION_OUT_OF_MEMORY"], hog.text);
     assert.equal(hog.json.details.limitMiB, 64);
     assert.deepEqual([exploded.status, exploded.json.code], [504, "TIMEOUT"], exploded.text);
+  });
+});
+
+const BOMBS: Record<string, { runtime: string; code: string }> = {
+  "processes in Node.js": {
+    runtime: "nodejs18",
+    code: `const { spawn } = require("node:child_process");
+exports.handler = async () => { for (;;) { spawn("/bin/sleep", ["60"]).on("error", () => {}); await new Promise(setImmediate); } };`,
+  },
+  "threads in Node.js": {
+    runtime: "nodejs18",
+    code: `const { Worker } = require("node:worker_threads");
+exports.handler = async () => {
+  for (;;) { new Worker("setInterval(() => {}, 1000)", { eval: true }).on("error", () => {}); await new Promise(setImmediate); }
+};`,
+  },
+  "processes in Go": {
+    runtime: "go119",
+    code: `package f
+
+import "os/exec"
+
+func Handler(e map[string]any) (any, error) {
+	for {
+		exec.Command("/bin/sleep", "60").Start()
+	}
+}
+`,
+  },
+  "threads in Go": {
+    runtime: "go119",
+    code: `package f
+
+import (
+	"runtime"
+	"time"
+)
+
+func Handler(e map[string]any) (any, error) {
+	for {
+		go func() {
+			runtime.LockOSThread()
+			select {}
+		}()
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+`,
+  },
+};
+
+describe("a bomb", { skip: whyNot("bwrap") || (GOS[0]?.missing ?? false) }, () => {
+  test("of processes or threads, in Node.js and in Go, harms itself alone", { timeout: 240_000 }, async (t) => {
+    const { client } = await open(t, ["--pool-size", "0", "--pool", "nodejs18=1"]);
+    await client.deploy({ name: "calm", code: "exports.handler = async () => 'calm';", minReplicas: 1 });
+    for (const [what, { runtime, code }] of Object.entries(BOMBS)) {
+      const name = `bomb-of-${what.toLowerCase().replaceAll(/[^a-z]+/g, "-")}`;
+      await client.deploy({ name, runtime, code, timeout: 2, maxReplicas: 1 });
+      const exploding = client.invoke(name);
+      const over = new AbortController();
+      void exploding.then(() => over.abort());
+      while (!over.signal.aborted) {
+        const { status, json, text } = await client.invoke("calm");
+        assert.deepEqual([status, json?.body], [200, "calm"], `beside ${what}: ${text}`);
+      }
+      const { json, text } = await exploding;
+      assert.ok(["TIMEOUT", "FUNCTION_CRASHED", "FUNCTION_OUT_OF_MEMORY"].includes(json?.code), `${what}: ${text}`);
+      assert.equal((await client.delete(name)).status, 204);
+    }
   });
 });
 

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
-import { startServer, type TestServer } from "../../support/server.ts";
+import { startServer, type TestServer, waitFor } from "../../support/server.ts";
 import { GOS } from "../runtimes/gos.ts";
 import { PYTHONS } from "../runtimes/pythons.ts";
 import { type Answer, Client, type FunctionBody } from "./support/client.ts";
-import { FORGED, FORGERIES, type Forgery } from "./support/forged-frames.ts";
+import { FORGED, FORGERIES, type Forgery, GREEDY_HEAD, GREEDY_PIECES } from "./support/forged-frames.ts";
 
 const NODEJS = `const fs = require("node:fs");
 exports.handler = async ({ body }) => {
@@ -87,6 +88,39 @@ describe("a replica that forges frames harms nobody else", () => {
       assert.ok(readResidentKib(server) - memoryBefore < MOST_GROWTH_KIB, "the server's memory grew");
     });
   }
+
+  test("one that sends more than its credit is cut off, and with it the calls that it holds", async (t) => {
+    // What is sent is bounded: without credit's limit it would all be kept for a caller that reads nothing.
+    const code = `const fs = require("node:fs");
+const write = (text) => {
+  const bytes = Buffer.from(text, "base64");
+  for (let at = 0; at < bytes.length; ) try { at += fs.writeSync(3, bytes, at); } catch (error) { if (error.code !== "EAGAIN") throw error; }
+};
+let begin;
+const begun = new Promise((resolve) => (begin = resolve));
+exports.handler = async ({ path }) => {
+  if (path !== "/greedy") { begin(); return new Promise(() => {}); }
+  await begun;
+  write("${GREEDY_HEAD.toString("base64")}");
+  for (let count = 0; count < 256; count++) write("${GREEDY_PIECES.toString("base64")}");
+  return "not reached";
+};`;
+    await client.deploy({ name: "greedy", code, maxReplicas: 1, timeout: 20 });
+    const reader = connect(server.port, "127.0.0.1");
+    t.after(() => reader.destroy());
+    reader.on("error", () => undefined).pause();
+    reader.write("GET /fn/greedy/greedy HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await waitFor("the first call to be in", async () => (await client.get("/functions/greedy/scaling")).json.inFlight === 1);
+    const memoryBefore = readResidentKib(server);
+    const held = client.invoke("greedy");
+    const beside = client.invoke("bystander", { fine: true });
+    const { status, json, text } = await held;
+    assert.deepEqual([status, json?.code], [502, "FUNCTION_CRASHED"], text);
+    assert.match(text, /The function broke the connection to the platform \(stream 1 sent more than its credit\)/);
+    assert.ok(readResidentKib(server) - memoryBefore < 32 * 1024, "what was sent beyond is not kept");
+    assertFine(await beside);
+    assertFine(await client.invoke("bystander", { fine: true }));
+  });
 
   async function attack(name: string, { bytes, times = 1, breaks }: Forgery): Promise<void> {
     const forging = client.invoke(name, { frame: bytes.toString("base64"), times });

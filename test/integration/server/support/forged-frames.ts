@@ -38,6 +38,10 @@ function header(length: number, stream: number, kind: number, metaBytes: number)
 const HEAD = { kind: "text", durationMs: 1 };
 const LINES = Buffer.from(`${FORGED}\u001b]0;owned\u0007\r\n{"level":60,"msg":"${FORGED}"}`);
 
+/** The head of the first answer of a replica, and one piece of it after the other, whatever the credit. */
+export const GREEDY_HEAD = frame(200, 1, HEAD, NOTHING, true);
+export const GREEDY_PIECES = Buffer.concat(Array.from({ length: 4 }, () => frame(FrameType.DATA, 1, "", PIECE, true)));
+
 export const FORGERIES: readonly Forgery[] = [
   { breaks: true, name: "what is no frame", bytes: Buffer.from("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") },
   { breaks: true, name: "a frame of 4 GiB", bytes: header(0xffffffff, 1, FrameType.DATA, 0) },
@@ -86,13 +90,8 @@ export const FORGERIES: readonly Forgery[] = [
   },
   {
     breaks: true,
-    name: "data far beyond its credit",
-    bytes: onStreams(4, (stream) =>
-      Buffer.concat([
-        frame(200, stream, HEAD, NOTHING, true),
-        ...Array.from({ length: 8 }, () => frame(FrameType.DATA, stream, "", PIECE, true)),
-      ]),
-    ),
+    name: "data of answers that never began",
+    bytes: onStreams(4, (stream) => Buffer.concat(Array.from({ length: 8 }, () => frame(FrameType.DATA, stream, "", PIECE, true)))),
   },
   { name: "an answer that never ends", bytes: onStreams(16, (stream) => frame(200, stream, HEAD, TEXT, true)) },
   { breaks: true, name: "another HELLO", bytes: frame(FrameType.HELLO, 0, { protocol: 1, language: "go", version: FORGED, inFlight: 0 }) },
