@@ -202,11 +202,11 @@ export class CronScheduler {
   }
 
   async #take(trigger: ActiveTrigger, due: Exclude<Due, { kind: "wait" }>): Promise<void> {
-    const { store, clock, log } = this.#options;
+    const { clock, log } = this.#options;
     const { id, uid } = trigger;
     const { plannedAtMs } = due;
     trigger.isClaiming = true;
-    const isOurs = await this.#persist(() => store.claimCronRun({ triggerId: id, uid, plannedAtMs }));
+    const isOurs = await this.#claim({ triggerId: id, uid, plannedAtMs });
     trigger.isClaiming = false;
     // Looking through all triggers after each of them would take n² steps at full hours.
     if (trigger.nextAtMs !== undefined && trigger.nextAtMs < this.#wakeAtMs) this.#arm();
@@ -217,6 +217,23 @@ export class CronScheduler {
     if (due.kind === "run" && !isTooLate) return this.#run(trigger, plannedAtMs);
     log.warn({ uid, schedule: trigger.config.schedule, plannedAt: formatTime(plannedAtMs) }, "cron run missed");
     await this.#finish(id, plannedAtMs, "missed");
+  }
+
+  /** A claim may be kept though it was reported as failed: what is still claimed at the next try, and nobody has handed over, is that. */
+  #claim(run: Pick<CronRun, "triggerId" | "uid" | "plannedAtMs">): Promise<boolean | undefined> {
+    const { store } = this.#options;
+    let hasFailed = false;
+    return this.#persist(async () => {
+      try {
+        if (await store.claimCronRun(run)) return true;
+        if (!hasFailed) return false;
+        const open = await store.openCronRuns();
+        return open.some((each) => each.state === "claimed" && each.triggerId === run.triggerId && each.plannedAtMs === run.plannedAtMs);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+    });
   }
 
   async #resume({ triggerId: id, uid, plannedAtMs, state }: CronRun): Promise<void> {
