@@ -1,12 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { type Access, type ErrorCode, KsError, type Resource, type Verb } from "@kube-serverless/contracts";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
 import type { Authentication } from "../security/authentication/authentication.ts";
 import { type Credentials, isCredential, NO_CREDENTIALS, readCredentials } from "../security/authentication/credentials.ts";
 
-/** What a route asks of its caller; for a resource of a function, over the one that `:name` names. */
+/** What a route asks of its caller; over the function that `:name` names, or the queue that `:queue` does. */
 export interface AccessRule {
   verb: Verb;
   resource: Resource;
@@ -15,7 +15,7 @@ export interface AccessRule {
 declare module "fastify" {
   interface FastifyContextConfig {
     /** `open`: for everybody. A route must say. */
-    access?: AccessRule | "open" | "decided-by-handler";
+    access?: AccessRule | "open";
   }
   interface FastifyRequest {
     access: RequestAccess;
@@ -29,8 +29,6 @@ export function allow(verb: Verb, resource: Resource): { config: { access: Acces
 
 /** Options of a route for everybody. */
 export const OPEN = { config: { access: "open" } } as const;
-/** Options of a route whose handler knows best what to ask. */
-export const ASKS_ITSELF = { config: { access: "decided-by-handler" } } as const;
 
 /** Who makes a request, and what they may do. */
 export class RequestAccess {
@@ -113,10 +111,12 @@ export interface AuthorizationOptions {
   control: AccessControl;
   /** Address of the caller, as the platform trusts it. */
   clientAddress(request: IncomingMessage): string;
+  /** Names of the functions that take from a queue. */
+  takersOf(queue: string): readonly string[];
 }
 
 /** Asks on every route what it says; a route that says nothing is a defect and stops the start. */
-export function addAuthorization(app: FastifyInstance, { control, clientAddress }: AuthorizationOptions): void {
+export function addAuthorization(app: FastifyInstance, { control, clientAddress, takersOf }: AuthorizationOptions): void {
   app.decorateRequest("access");
   app.addHook("onRoute", ({ url, config }) => {
     if (config?.access === undefined) throw new KsError("INTERNAL", { message: `The route ${url} does not say who may use it` });
@@ -127,10 +127,10 @@ export function addAuthorization(app: FastifyInstance, { control, clientAddress 
     const authentication = await control.authenticate(credentials);
     request.access = new RequestAccess(control, credentials, authentication, origin);
     const rule = request.routeOptions.config.access;
-    if (typeof rule === "object") request.access.require(rule.verb, rule.resource, readName(request));
+    if (typeof rule !== "object") return;
+    const { verb, resource } = rule;
+    const { name, queue = "" } = (request.params ?? {}) as { name?: string; queue?: string };
+    if (resource === "queues" || resource === "queues/messages") request.access.requireQueue(verb, resource, queue, takersOf(queue));
+    else request.access.require(verb, resource, name);
   });
-}
-
-function readName(request: FastifyRequest): string | undefined {
-  return (request.params as { name?: string } | undefined)?.name;
 }

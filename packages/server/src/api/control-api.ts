@@ -54,7 +54,8 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
     },
   });
   setBehaviour(app, dependencies, collectMethods(app));
-  addAuthorization(app, { control: dependencies.access, clientAddress: dependencies.clientAddress });
+  const { access: control, clientAddress, takersOf } = dependencies;
+  addAuthorization(app, { control, clientAddress, takersOf });
   addQueryCheck(app);
   app.addHook("onRequest", async ({ raw, routeOptions }) => {
     if (routeOptions.url !== MESSAGES_PATH) checkJsonHead(raw);

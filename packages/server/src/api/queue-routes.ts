@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { checkQueueName, KsError } from "@kube-serverless/contracts";
 import type { FastifyInstance } from "fastify";
 import { failpoint } from "../failpoint.ts";
-import { ASKS_ITSELF } from "./authorization.ts";
+import { allow } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { MAX_MESSAGE_BYTES, readWholeBody } from "./request-body.ts";
 
@@ -14,19 +14,17 @@ interface QueueParams {
 }
 
 /** Publishing to a queue, and how many messages are in it. */
-export function addQueueRoutes(app: FastifyInstance, { queues, bodies, takersOf }: ApiDependencies): void {
-  app.get<QueueParams>("/api/v1/queues/:queue", ASKS_ITSELF, async (request) => {
+export function addQueueRoutes(app: FastifyInstance, { queues, bodies }: Pick<ApiDependencies, "queues" | "bodies">): void {
+  app.get<QueueParams>("/api/v1/queues/:queue", allow("get", "queues"), async (request) => {
     const { queue } = request.params;
-    request.access.requireQueue("get", "queues", queue, takersOf(queue));
     const stats = isQueueName(queue) ? await queues.stats(queue) : undefined;
     if (stats === undefined) throw queueNotFound();
     const { ready, unacked, dead } = stats;
     return { queue, ready, unacked, dead };
   });
 
-  app.post<QueueParams>(MESSAGES_PATH, ASKS_ITSELF, async (request, reply) => {
+  app.post<QueueParams>(MESSAGES_PATH, allow("create", "queues/messages"), async (request, reply) => {
     const { queue } = request.params;
-    request.access.requireQueue("create", "queues/messages", queue, takersOf(queue));
     if (!isQueueName(queue)) throw queueNotFound();
     const body = await readWholeBody(request.raw, MAX_MESSAGE_BYTES, bodies.hold(reply.raw));
     const messageId = randomUUID();
