@@ -43,15 +43,16 @@ function stateOf({ stored }: FunctionView): string {
   return stored.status.state;
 }
 
-function createService(store: FunctionStore) {
+function throwOn(error: unknown): void {
+  throw error;
+}
+
+function createService(store: FunctionStore, onError: (error: unknown) => void = throwOn) {
   const clock = new ManualClock();
   const provider = new FakeProvider(clock);
   const registry = new FunctionRegistry();
   const codeCache = new CodeCache(1_000_000);
   const parts = { clock, store, registry, codeCache, onTriggersChanged: () => undefined };
-  const onError = (error: unknown): void => {
-    throw error;
-  };
   const deployer = new Deployer({ ...parts, provider, onDeployed: () => undefined, onError });
   const service = new DefaultFunctionService({
     ...parts,
@@ -243,3 +244,55 @@ test("an update without room says what it waits for, asks ever more seldom, and 
   const { state, reason, message, revision } = service.get("f").stored.status;
   assert.deepEqual([state, reason, message, revision], ["running", undefined, undefined, 2]);
 });
+
+/** Create, build, update, build, delete: as many writes, one of which is refused. */
+const WRITES = 5;
+for (let n = 1; n <= WRITES; n++) {
+  test(`write ${n} of a function's life is refused: what was acknowledged is kept, and all goes on`, async () => {
+    const store = createMemoryStore();
+    let writes = 0;
+    const refuseOne = <A extends unknown[]>(write: (...args: A) => Promise<void>) => {
+      return async (...args: A): Promise<void> => {
+        if (++writes === n) throw new KsError("STORE_UNAVAILABLE");
+        await write(...args);
+      };
+    };
+    const refusing: FunctionStore = {
+      loadFunctions: () => store.loadFunctions(),
+      readCode: (uid, revision) => store.readCode(uid, revision),
+      putFunction: refuseOne((stored, code) => store.putFunction(stored, code)),
+      deleteFunction: refuseOne((uid) => store.deleteFunction(uid)),
+    };
+    const { service, provider, clock } = createService(refusing, (error) =>
+      assert.equal((error as KsError).code, "STORE_UNAVAILABLE", String(error)),
+    );
+    /** As a client does; what was refused has changed nothing. */
+    const insist = async (change: () => Promise<unknown>): Promise<void> => {
+      const before = await store.loadFunctions();
+      try {
+        await change();
+      } catch (error) {
+        assert.equal((error as KsError).code, "STORE_UNAVAILABLE");
+        assert.deepEqual(await store.loadFunctions(), before);
+        await change();
+      }
+    };
+    const runsAs = async (revision: number): Promise<void> => {
+      for (let tries = 0; tries < 20 && stateOf(await service.get("f")) !== "running"; tries++) {
+        for (const replica of provider.replicas) replica.becomeReady();
+        await settle();
+        await clock.advance(1000);
+      }
+      const [stored] = await store.loadFunctions();
+      assert.deepEqual([stored?.status.state, stored?.served?.revision], ["running", revision]);
+    };
+    await insist(() => service.create(SPEC));
+    await runsAs(1);
+    await insist(() => service.update("f", { ...SPEC, code: "2" }, undefined));
+    assert.equal((await store.loadFunctions())[0]?.revision, 2);
+    await runsAs(2);
+    await insist(() => service.delete("f", undefined));
+    assert.deepEqual(await store.loadFunctions(), []);
+    assert.equal(writes, WRITES + 1);
+  });
+}
