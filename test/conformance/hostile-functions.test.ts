@@ -152,7 +152,8 @@ describe("a function that never returns", { concurrency: 4 }, () => {
       const answer = await platform.invoke(name, { stay: true });
       const tookMs = performance.now() - startMs;
       assertCode(answer, 504, "TIMEOUT", /1 s/);
-      assert.ok(tookMs > 950 && tookMs < 4500, String(tookMs));
+      // By its own timeout and a slow start at the most, not by one of the platform's.
+      assert.ok(tookMs > 950 && tookMs < 9500, String(tookMs));
       assert.equal((await platform.invoke(name, {})).json.body, "left");
       await bystander.isUnharmed();
     });

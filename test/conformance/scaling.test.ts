@@ -78,6 +78,8 @@ def handler(event):
 `;
     const name = await platform.deploy({ runtime: "python39", code });
     const answers = await invokeMany(name, 8, {});
+    const refused = answers.filter(({ status }) => status !== 200);
+    assert.deepEqual(refused, [], refused[0]?.text);
     assert.deepEqual([...new Set(answers.map(({ json }) => json.body.most))], [1]);
     assert.ok(idsOf(answers).size > 1);
   });
