@@ -278,7 +278,7 @@ for (let n = 1; n <= WRITES; n++) {
       }
     };
     const runsAs = async (revision: number): Promise<void> => {
-      for (let tries = 0; tries < 20 && stateOf(await service.get("f")) !== "running"; tries++) {
+      for (let tries = 0; tries < 20 && stateOf(service.get("f")) !== "running"; tries++) {
         for (const replica of provider.replicas) replica.becomeReady();
         await settle();
         await clock.advance(1000);
