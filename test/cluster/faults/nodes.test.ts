@@ -22,8 +22,8 @@ describe("nodes", { skip }, () => {
     assert.deepEqual(nodes, new Set(["node1", "node2"]), "the replicas are not on both nodes");
     const left = originOf(world.gatewayOn("node1"));
     const aftermath = await underCalls({ origins: () => [left], path: "/fn/spread?ms=20", limitMs: 60_000 }, async (mark) => {
-      mark();
       await cluster.lose();
+      mark();
       await pause(20_000);
       await cluster.recover();
     });

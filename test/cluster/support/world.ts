@@ -3,6 +3,9 @@ import { waitFor } from "../../support/server.ts";
 import { FUNCTIONS_NAMESPACE, isReady, kubectl, list, type Pod, readyGateways, SYSTEM_NAMESPACE } from "./cluster.ts";
 import { originOf, publicOrigin, untilWhole } from "./platform.ts";
 
+/** A killed leader's Lease runs for ten seconds, which the others count from when they last saw it renewed. */
+const NEW_LEADER_LIMIT_MS = 30_000;
+
 /** Answers with the replica that it ran in; `?ms=` is how long it takes, `?mib=` how much memory. */
 export const WORKER = `
 const { hostname } = require("node:os");
@@ -76,12 +79,15 @@ export class World {
 
   /** The gateway that holds the Lease. */
   async leader(): Promise<Pod> {
-    return waitFor("a leader", async () => {
-      const leases = await list("leases", SYSTEM_NAMESPACE);
-      const holder = leases.find(({ metadata }) => metadata.name === "kube-serverless-leader")?.["spec"].holderIdentity as
-        | string
-        | undefined;
-      return (await readyGateways()).find(({ metadata }) => holder?.startsWith(metadata.name));
-    });
+    return waitFor(
+      "a leader",
+      async () => {
+        const leases = await list("leases", SYSTEM_NAMESPACE);
+        const lease = leases.find(({ metadata }) => metadata.name === "kube-serverless-leader");
+        const holder = lease?.["spec"].holderIdentity as string | undefined;
+        return (await readyGateways()).find(({ metadata }) => holder?.startsWith(metadata.name));
+      },
+      NEW_LEADER_LIMIT_MS,
+    );
   }
 }
