@@ -10,15 +10,23 @@ import { findOnPath } from "./binaries.ts";
 const folder = import.meta.dirname;
 const root = join(folder, "../..");
 const MINUTE_MS = 60_000;
+/** The installation, what depends on where a function's owner and replicas are, and the faults of everyday. */
+const QUICK = [
+  "cluster/install",
+  ...["lifecycle", "triggers-http", "observe", "queue", "cron.", "scaling"].map((name) => `conformance/${name}`),
+  ...["platform/held", "platform/network", "faults/kills", "faults/planned"],
+];
 /** Parts of the others once more, on servers of its own. */
 const WITH_KEY = "with-key.test.ts";
 
 /**
  * `npm run test:cluster [-- words]`: the chart, the conformance suite and the faults on a real cluster, that of KUBECONFIG or one of
- * two nodes that is started here and ended afterwards; `--keep` leaves it running, and a running one is used as it is.
+ * two nodes that is started here and ended afterwards; `--keep` leaves it running, and a running one is used as it is. `--quick` is what a
+ * cluster is likeliest to break.
  */
 async function main(args: readonly string[]): Promise<void> {
-  const words = args.filter((argument) => !argument.startsWith("--"));
+  const chosen = args.filter((argument) => !argument.startsWith("--"));
+  const words = args.includes("--quick") ? [...QUICK, ...chosen] : chosen;
   if (args.includes("--inside")) return runTests(words);
   if ((process.env["KUBECONFIG"] ?? "") !== "") {
     process.env["KS_TEST_CLUSTER"] = "foreign";

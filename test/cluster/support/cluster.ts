@@ -1,6 +1,7 @@
 import { execFile, type PromiseWithChild } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { waitFor } from "../../support/server.ts";
 import { clusterFolder, findOnPath } from "../binaries.ts";
 import type { Manifest } from "../helm.ts";
 
@@ -86,7 +87,24 @@ export const cluster = {
   recover: () => control("recover", "2"),
 };
 
-/** SIGKILL to what runs in a pod's container, as the kernel would: nothing is told, and kubelet restarts it. */
+/** SIGKILL to what runs in a pod's only container, as the kernel would; resolves when the cluster knows, as until then the pod counts as ready. */
 export async function killContainer(pod: Pod, container: string): Promise<void> {
+  const restarts = (await find(pod))?.status.containerStatuses?.[0]?.restartCount ?? 0;
   await control("kill-container", pod.spec.nodeName!.replace("node", ""), pod.metadata.uid, container);
+  await waitFor(
+    `the end of ${pod.metadata.name} to be known`,
+    async () => {
+      const now = await find(pod);
+      const status = now?.status.containerStatuses?.[0];
+      return now?.metadata.deletionTimestamp !== undefined || status === undefined || !status.ready || status.restartCount > restarts;
+    },
+    30_000,
+  );
+}
+
+/** As it is now; undefined where it is gone. */
+async function find({ metadata: { name, namespace, uid } }: Pod): Promise<Pod | undefined> {
+  const text = await kubectl(["get", "pod", name, "--namespace", namespace!, "--ignore-not-found", "--output=json"]);
+  const found = text === "" ? undefined : (JSON.parse(text) as Pod);
+  return found?.metadata.uid === uid ? found : undefined;
 }
