@@ -291,9 +291,12 @@ broker() {
   if [[ ! -f $state/pid/rabbitmq ]]; then
     mkdir -p "$dir/log" && echo '[].' >"$dir/enabled_plugins"
     printf '%s\n' 'loopback_users = none' 'vm_memory_high_watermark.absolute = 1GB' 'disk_free_limit.absolute = 10MB' >"$dir/rabbitmq.conf"
+    # A message whose move to another queue was cut off is moved again after this: three minutes where nothing is said.
+    echo '[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].' >"$dir/advanced.config"
     start epmd /usr/bin/epmd -address 127.0.0.1
     # RUNNING_UNDER_SYSTEMD makes the script exec the Erlang machine, so that the process known here is the broker.
     start rabbitmq env HOME="$dir" LANG=C.UTF-8 RUNNING_UNDER_SYSTEMD=true RABBITMQ_CONF_ENV_FILE="$dir/none.conf" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
+      RABBITMQ_ADVANCED_CONFIG_FILE="$dir/advanced.config" \
       RABBITMQ_ENABLED_PLUGINS_FILE="$dir/enabled_plugins" RABBITMQ_NODENAME=ks-test@localhost RABBITMQ_NODE_IP_ADDRESS="$node_ip" RABBITMQ_NODE_PORT=5672 \
       RABBITMQ_MNESIA_BASE="$dir/mnesia" RABBITMQ_LOG_BASE="$dir/log" RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
       /usr/lib/rabbitmq/bin/rabbitmq-server
