@@ -337,9 +337,11 @@ lose() { # node
 }
 
 kill_container() { # node, pod's uid, container's name
-  local id
-  id=$(ctr_ "$1" containers ls -q "labels.\"io.kubernetes.pod.uid\"==$2,labels.\"io.kubernetes.container.name\"==$3" | head -1)
-  [[ -n $id ]] && ctr_ "$1" tasks kill -s KILL "$id"
+  # Of one that was restarted the dead ones are still listed.
+  for id in $(ctr_ "$1" containers ls -q "labels.\"io.kubernetes.pod.uid\"==$2,labels.\"io.kubernetes.container.name\"==$3"); do
+    ! ctr_ "$1" tasks kill -s KILL "$id" 2>/dev/null || return 0
+  done
+  note "no container $3 runs in the pod $2" && return 1
 }
 
 down() {

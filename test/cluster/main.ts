@@ -91,7 +91,7 @@ function findStages(words: readonly string[]): Stage[] {
   const inFolder = (pattern: string): string[] => globSync(pattern, { cwd: root }).sort();
   const stages = [
     { name: "install", files: inFolder("test/cluster/install/**/*.test.ts"), concurrency: 1 },
-    { name: "conformance", files: inFolder("test/conformance/**/*.test.ts").filter((file) => !file.endsWith(WITH_KEY)), concurrency: 2 },
+    { name: "conformance", files: inFolder("test/conformance/**/*.test.ts").filter((file) => !file.endsWith(WITH_KEY)), concurrency: 1 },
     { name: "cluster", files: inFolder("test/cluster/platform/**/*.test.ts"), concurrency: 1 },
     { name: "faults", files: inFolder("test/cluster/faults/**/*.test.ts"), concurrency: 1 },
   ];

@@ -17,6 +17,14 @@ async function serves(name: string, wanted: unknown): Promise<void> {
   await waitFor(`${name} to serve ${String(wanted)}`, async () => (await platform.invoke(name)).json.body === wanted);
 }
 
+/** One call, in a replica that has loaded its code: one that is loaded for it may still be given up for another. */
+function untilItRuns(name: string): Promise<unknown> {
+  return waitFor("the call to run", async () => {
+    const [scaling, shown] = await Promise.all([platform.get(`/functions/${name}/scaling`), platform.get(`/functions/${name}`)]);
+    return scaling.json.inFlight === 1 && shown.json.status.readyReplicas === 1;
+  });
+}
+
 describe("creating", { concurrency: 4 }, () => {
   test("answers 201 at once with the four documented fields, Location and ETag", async () => {
     const { name, status, json, headers } = await platform.create(version(1));
@@ -133,7 +141,7 @@ describe("updating", { concurrency: 4 }, () => {
   test("lets a call that runs finish on the version that took it", async () => {
     const name = await platform.deploy(SLOW);
     const running = platform.invoke(name, { ms: 1500 });
-    await waitFor("the call to run", async () => (await platform.get(`/functions/${name}/scaling`)).json.inFlight === 1);
+    await untilItRuns(name);
     await platform.put(name, version(2));
     await platform.settled(name);
     await serves(name, 2);
@@ -294,7 +302,7 @@ describe("deleting", { concurrency: 4 }, () => {
   test("is over when the calls within have ended; new ones get 404, and the name 409 meanwhile", async () => {
     const name = await platform.deploy(SLOW);
     const running = platform.invoke(name, { ms: 2500 });
-    await waitFor("the call to run", async () => (await platform.get(`/functions/${name}/scaling`)).json.inFlight === 1);
+    await untilItRuns(name);
     let isOver = false;
     const deleting = platform.delete(name).then((answer) => {
       isOver = true;
@@ -319,7 +327,7 @@ describe("deleting", { concurrency: 4 }, () => {
   test("goes on when whoever asked for it leaves", async () => {
     const name = await platform.deploy(SLOW);
     const running = platform.invoke(name, { ms: 800 });
-    await waitFor("the call to run", async () => (await platform.get(`/functions/${name}/scaling`)).json.inFlight === 1);
+    await untilItRuns(name);
     const request = platform.client.begin({ method: "DELETE", path: `/api/v1/functions/${name}` });
     request.end();
     await waitFor("the deletion", async () => (await platform.get(`/functions/${name}`)).json.status?.state === "deleting");
