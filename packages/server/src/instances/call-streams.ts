@@ -8,6 +8,7 @@ import { sayHeadTooLarge, sayTimedOut } from "./replica-errors.ts";
 import { parseAbortMeta, parseErrorMeta, parseResponseMeta } from "./replica-meta.ts";
 import { Printers } from "./printers.ts";
 import { type CallControl, cutPieces, RunningCall } from "./running-call.ts";
+import { StreamTable } from "./stream-table.ts";
 
 /** A caller that takes nothing of its stream for so long, or for the function's own time-out where that is longer, is cut off. */
 const STALL_TIMEOUT_MS = 60_000;
@@ -44,8 +45,8 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
   readonly #clock: Clock;
   readonly #events: StreamEvents;
   readonly #dialect: StreamDialect;
-  readonly #calls = new Map<number, RunningCall<Sink>>();
-  readonly #deadlines: DeadlineTimer<number, RunningCall<Sink>>;
+  readonly #calls = new StreamTable<RunningCall<Sink>>();
+  readonly #deadlines: DeadlineTimer<RunningCall<Sink>>;
   #writer: FrameWriter | undefined;
   /** What was asked for before there was a connection. */
   #early: (() => void)[] = [];
@@ -57,7 +58,11 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     this.#clock = clock;
     this.#dialect = dialect;
     this.#events = events;
-    this.#deadlines = new DeadlineTimer(clock, this.#calls, (stream, call) => this.#timeOut(stream, call));
+    this.#deadlines = new DeadlineTimer(
+      clock,
+      () => this.#calls.list(),
+      (call) => this.#timeOut(call),
+    );
   }
 
   get size(): number {
@@ -73,7 +78,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
       sink.onError(sayHeadTooLarge(Buffer.byteLength(meta)));
       return call;
     }
-    this.#calls.set(stream, call);
+    this.#calls.add(stream, call);
     if (this.#writer === undefined) this.#early.push(() => this.#sendCall(stream, call, meta, body));
     else this.#sendCall(stream, call, meta, body);
     return call;
@@ -84,7 +89,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
    * where there are several, or none.
    */
   findPrinter(): string | undefined {
-    return this.#printers.find(this.#calls.values(), this.#writer?.flushes ?? 0, this.#clock.monotonicMs());
+    return this.#printers.find(this.#calls.list(), this.#writer?.flushes ?? 0, this.#clock.monotonicMs());
   }
 
   /** Sends what has waited for the connection. */
@@ -98,7 +103,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
   /** From now on handlers run, and their time counts. */
   start(): void {
     this.#ready = true;
-    for (const call of this.#calls.values()) this.#startDeadline(call);
+    for (const call of this.#calls.list()) this.#startDeadline(call);
   }
 
   stop(): void {
@@ -115,7 +120,7 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
 
   /** Who waits for the calls, of which nothing more is heard here. */
   takeAll(): Sink[] {
-    const sinks = [...this.#calls.values()].map(({ sink }) => sink);
+    const sinks = this.#calls.list().map(({ sink }) => sink);
     this.#calls.clear();
     return sinks;
   }
@@ -236,13 +241,14 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     if (this.#calls.get(stream) !== call) return;
     const pieces = cutPieces(body);
     const first = pieces.shift();
+    // Before it is sent, as it may leave at once and be answered.
+    if (this.#ready) this.#startDeadline(call);
     call.sentAtFlush = this.#writer?.flushes ?? 0;
     this.#writer?.send(stream, FrameType.CALL, pieces.length > 0, meta, first);
     if (pieces.length > 0) {
       call.unsent = pieces;
       this.#sendPieces(stream, call);
     }
-    if (this.#ready) this.#startDeadline(call);
   }
 
   #sendPieces(stream: number, call: RunningCall<Sink>): void {
@@ -278,7 +284,10 @@ export class CallStreams<Sink extends CallSink = CallSink> implements CallContro
     if (call.stalled) call.sink.onStalled();
   }
 
-  #timeOut(stream: number, call: RunningCall<Sink>): void {
+  #timeOut(call: RunningCall<Sink>): void {
+    const { stream } = call;
+    // Another one's end may have taken it along.
+    if (this.#calls.get(stream) !== call) return;
     if (call.hasHead && call.receiveCredit < MAX_BODY_BYTES && !call.stalled) return this.#awaitCaller(call);
     this.#writer?.send(stream, FrameType.CANCEL, false, "", undefined);
     this.#calls.delete(stream);

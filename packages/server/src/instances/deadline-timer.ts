@@ -7,16 +7,17 @@ export interface Deadlined {
 }
 
 /** One timer for many deadlines, armed for the earliest: a timer a call would cost more than the call's frames. */
-export class DeadlineTimer<Key, Value extends Deadlined> {
+export class DeadlineTimer<Value extends Deadlined> {
   readonly #clock: Clock;
-  readonly #entries: ReadonlyMap<Key, Value>;
-  readonly #onDue: (key: Key, value: Value) => void;
+  readonly #list: () => readonly Value[];
+  readonly #onDue: (value: Value) => void;
   #timer: Timer | undefined;
   #atMs = Number.POSITIVE_INFINITY;
 
-  constructor(clock: Clock, entries: ReadonlyMap<Key, Value>, onDue: (key: Key, value: Value) => void) {
+  /** @param list what has a deadline just now */
+  constructor(clock: Clock, list: () => readonly Value[], onDue: (value: Value) => void) {
     this.#clock = clock;
-    this.#entries = entries;
+    this.#list = list;
     this.#onDue = onDue;
   }
 
@@ -41,9 +42,9 @@ export class DeadlineTimer<Key, Value extends Deadlined> {
     this.cancel();
     const nowMs = this.#clock.monotonicMs();
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const [key, value] of this.#entries) {
+    for (const value of this.#list()) {
       // A timer may fire up to a millisecond early.
-      if (value.deadlineMs <= nowMs + 1) this.#onDue(key, value);
+      if (value.deadlineMs <= nowMs + 1) this.#onDue(value);
       else if (value.deadlineMs < nextMs) nextMs = value.deadlineMs;
     }
     if (nextMs !== Number.POSITIVE_INFINITY) this.note(nextMs, nowMs);
