@@ -40,6 +40,8 @@ const REQUEST = Buffer.from(
     `Content-Length: ${BODY.length}\r\n\r\n${BODY}`,
 );
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 async function bench(name: string, handle: RequestListener, request: Buffer = REQUEST): Promise<void> {
   const server = createServer({ requestTimeout: 0 }, handle);
   const clients = Array.from({ length: CONNECTIONS }, () => connect((socket) => server.emit("connection", socket)));
@@ -63,7 +65,10 @@ async function bench(name: string, handle: RequestListener, request: Buffer = RE
   for (let round = 0; round < ROUNDS; round++) {
     const startMs = performance.now();
     await run(CALLS_A_ROUND);
-    bestMicros = Math.min(bestMicros, ((performance.now() - startMs) * 1000) / CALLS_A_ROUND);
+    const tookMs = performance.now() - startMs;
+    // What was put off to the end of a turn would pile up otherwise: between two streams no turn ends by itself.
+    await turn();
+    bestMicros = Math.min(bestMicros, (tookMs * 1000) / CALLS_A_ROUND);
   }
   console.log(`${name}: ${bestMicros.toFixed(2)} µs`);
 }

@@ -9,8 +9,8 @@ const FIRST_CAPACITY = 64;
  */
 export class StreamTable<Value> {
   /** Open addressing with linear probing (Knuth, The Art of Computer Programming 3, 6.4, algorithms L and R); 0 is a free place. */
-  #streams: number[] = new Array<number>(FIRST_CAPACITY).fill(0);
-  #values: (Value | undefined)[] = new Array<Value | undefined>(FIRST_CAPACITY).fill(undefined);
+  #streams = buildPlaces(FIRST_CAPACITY, 0);
+  #values = buildPlaces<Value | undefined>(FIRST_CAPACITY, undefined);
   #size = 0;
 
   get size(): number {
@@ -74,8 +74,8 @@ export class StreamTable<Value> {
   #grow(): void {
     const streams = this.#streams;
     const values = this.#values;
-    this.#streams = new Array<number>(streams.length * 2).fill(0);
-    this.#values = new Array<Value | undefined>(streams.length * 2).fill(undefined);
+    this.#streams = buildPlaces(streams.length * 2, 0);
+    this.#values = buildPlaces<Value | undefined>(streams.length * 2, undefined);
     for (const [index, stream] of streams.entries()) {
       if (stream === 0) continue;
       const at = this.#find(stream);
@@ -83,4 +83,8 @@ export class StreamTable<Value> {
       this.#values[at] = values[index];
     }
   }
+}
+
+function buildPlaces<Content>(count: number, content: Content): Content[] {
+  return Array.from({ length: count }, () => content);
 }
