@@ -95,6 +95,19 @@ describe("staging", () => {
     assert.equal(existsSync(source), false);
   });
 
+  test("what another server takes away meanwhile is nobody's loss", async () => {
+    const names = Array.from({ length: 50 }, (_, index) => join(folder, `copy-${index}`));
+    for (const name of names) {
+      mkdirSync(name, { recursive: true });
+      utimesSync(name, new Date(0), new Date(0));
+    }
+    const removing = new Staging({ folder, otherUsers: true }).removeUnused(Date.now());
+    while (names.every((name) => existsSync(name))) await new Promise((resolve) => setImmediate(resolve));
+    for (const name of names) rmSync(name, { recursive: true, force: true });
+    await removing;
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
   test("a source that isn't there is told by its name", async () => {
     await assert.rejects(new Staging({ folder, otherUsers: true }).stage(join(root, "gone")), /ENOENT.*gone/);
   });

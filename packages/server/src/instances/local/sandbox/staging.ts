@@ -46,8 +46,9 @@ export class Staging {
     const names = await readdir(this.#options.folder).catch(() => []);
     for (const name of names) {
       const path = join(this.#options.folder, name);
-      const { mtimeMs } = await lstat(path);
-      if (nowMs - mtimeMs > UNUSED_DAYS * DAY_MS) await rm(path, { recursive: true, force: true });
+      // Another server may just have given its copy the final name, or removed one.
+      const stats = await lstat(path).catch(() => undefined);
+      if (stats !== undefined && nowMs - stats.mtimeMs > UNUSED_DAYS * DAY_MS) await rm(path, { recursive: true, force: true });
     }
   }
 
