@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { buildAccessError } from "../security/access.ts";
 import type { AccessControl, RequestOrigin } from "../security/access-control.ts";
 import type { Authentication } from "../security/authentication/authentication.ts";
-import { type Credentials, isCredential, NO_CREDENTIALS, readCredentials } from "../security/authentication/credentials.ts";
+import { type Credentials, isCredential } from "../security/authentication/credentials.ts";
 
 /** What a route asks of its caller; over the function that `:name` names, or the queue that `:queue` does. */
 export interface AccessRule {
@@ -109,6 +109,7 @@ export class RequestAccess {
 
 export interface AuthorizationOptions {
   control: AccessControl;
+  credentialsOf(request: IncomingMessage): Credentials;
   /** Address of the caller, as the platform trusts it. */
   clientAddress(request: IncomingMessage): string;
   /** Names of the functions that take from a queue. */
@@ -116,14 +117,14 @@ export interface AuthorizationOptions {
 }
 
 /** Asks on every route what it says; a route that says nothing is a defect and stops the start. */
-export function addAuthorization(app: FastifyInstance, { control, clientAddress, takersOf }: AuthorizationOptions): void {
+export function addAuthorization(app: FastifyInstance, { control, credentialsOf, clientAddress, takersOf }: AuthorizationOptions): void {
   app.decorateRequest("access");
   app.addHook("onRoute", ({ url, config }) => {
     if (config?.access === undefined) throw new KsError("INTERNAL", { message: `The route ${url} does not say who may use it` });
   });
   app.addHook("onRequest", async (request) => {
     const origin = { from: clientAddress(request.raw), requestId: request.id };
-    const credentials = control.isOn ? readCredentials(request.raw.rawHeaders) : NO_CREDENTIALS;
+    const credentials = credentialsOf(request.raw);
     const authentication = await control.authenticate(credentials);
     request.access = new RequestAccess(control, credentials, authentication, origin);
     const rule = request.routeOptions.config.access;

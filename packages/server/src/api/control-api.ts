@@ -3,6 +3,7 @@ import { KsError, splitPath } from "@kube-serverless/contracts";
 import { type FastifyInstance, fastify } from "fastify";
 import { createRequestId } from "../http/request-id.ts";
 import { sendError, toKsError } from "../http/send-error.ts";
+import { type Credentials, NO_CREDENTIALS } from "../security/authentication/credentials.ts";
 import { addAuthorization } from "./authorization.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { EventStreams } from "./event-streams.ts";
@@ -24,6 +25,7 @@ export interface RequestContext {
   query: string;
   /** Scheme, host and port that the caller used. */
   origin: string;
+  credentials: Credentials;
 }
 
 export interface ControlApi {
@@ -55,7 +57,8 @@ export async function createControlApi(dependencies: ApiDependencies): Promise<C
   });
   setBehaviour(app, dependencies, collectMethods(app));
   const { access: control, clientAddress, takersOf } = dependencies;
-  addAuthorization(app, { control, clientAddress, takersOf });
+  const credentialsOf = (request: IncomingMessage): Credentials => contexts.get(request)?.credentials ?? NO_CREDENTIALS;
+  addAuthorization(app, { control, credentialsOf, clientAddress, takersOf });
   addQueryCheck(app);
   app.addHook("onRequest", async ({ raw, routeOptions }) => {
     if (routeOptions.url !== MESSAGES_PATH) checkJsonHead(raw);

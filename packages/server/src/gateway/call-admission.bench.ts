@@ -43,7 +43,7 @@ function callThrough({ admission, entry }: ReturnType<typeof open>, credentials:
   const authentication = admission.identify(credentials);
   if (authentication instanceof Promise) throw new Error("a key is known at once");
   const admitted = admission.admit({ entry, auth: undefined, notFound }, authentication, from, "id");
-  admission.callerOf(authentication, "hello");
+  admission.callerOf(authentication, entry);
   passCredentials({}, credentials, authentication);
   answer.length = 0;
   admitted?.appendHeaders(answer);

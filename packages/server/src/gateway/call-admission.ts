@@ -45,7 +45,7 @@ interface Standing {
 export class CallAdmission {
   readonly #options: CallAdmissionOptions;
   readonly #standings = new WeakMap<Principal, WeakMap<FunctionEntry, Standing>>();
-  /** Of the last call: `callerOf` asks right after `admit`, and a busy caller calls again. */
+  /** The one that was looked up last: a call asks for it twice, and a busy caller calls again. */
   #last: Standing | undefined;
 
   constructor(options: CallAdmissionOptions) {
@@ -81,11 +81,9 @@ export class CallAdmission {
   }
 
   /** hot: what the function is told of its caller. */
-  callerOf({ principal }: Authentication, functionName: string): Caller | undefined {
-    if (principal === undefined) return undefined;
-    const last = this.#last;
-    if (last?.principal === principal && last.entry.stored.spec.name === functionName) return last.caller;
-    return buildCaller(principal, functionName);
+  callerOf(authentication: Authentication, entry: FunctionEntry): Caller | undefined {
+    const { principal } = authentication;
+    return principal === undefined ? undefined : this.#standingOf(principal, entry, authentication).caller;
   }
 
   /** What a caller is told where nothing is, so that nobody learns which names and paths are hidden. */
@@ -129,7 +127,7 @@ export class CallAdmission {
       if (auth === "required") throw new KsError("UNAUTHENTICATED", { message: NO_AUTHENTICATION });
       return;
     }
-    if (auth === "none" || standing?.access === "allowed") return;
+    if (auth === "none") return;
     const { name } = entry.stored.spec;
     const decision = standing?.access ?? access.decideCall(authentication, "required", name);
     if (decision === "allowed") return;

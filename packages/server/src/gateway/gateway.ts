@@ -22,6 +22,7 @@ import type { CallTracer } from "../telemetry/call-tracer.ts";
 import { type Admission, Call, type CallReceiver } from "../dispatch/call.ts";
 import type { Route } from "../functions/route-table.ts";
 import type { Authentication } from "../security/authentication/authentication.ts";
+import type { Credentials } from "../security/authentication/credentials.ts";
 import { passCredentials } from "../security/authentication/authentication.ts";
 import { checkWebhook, compileWebhookCheck } from "../security/webhooks/verify-signature.ts";
 import type { AskedFunction, CallAdmission } from "./call-admission.ts";
@@ -69,7 +70,11 @@ interface Admitted {
 
 /** Everything that isn't a call. */
 export interface ControlHandler {
-  handle(req: IncomingMessage, res: ServerResponse, context: { requestId: string; path: string; query: string; origin: string }): void;
+  handle(
+    req: IncomingMessage,
+    res: ServerResponse,
+    context: { requestId: string; path: string; query: string; origin: string; credentials: Credentials },
+  ): void;
 }
 
 export interface GatewayOptions {
@@ -261,7 +266,7 @@ export class Gateway {
     const { admission, forwarding, bodies, clock } = this.#options;
     const { req, res, head, requestId } = inbound;
     const admitted = admission.admit(invocation, authentication, () => forwarding.clientAddress(req), requestId);
-    const caller = admission.callerOf(authentication, invocation.entry.stored.spec.name);
+    const caller = admission.callerOf(authentication, invocation.entry);
     passCredentials(head.headers, head.credentials, authentication);
     const known: Admitted = { invocation, admission: admitted, caller };
     const announced = Number(req.headers["content-length"] ?? 0);
@@ -321,7 +326,7 @@ export class Gateway {
 
   #control({ req, res, head, requestId, target }: Inbound): void {
     const origin = this.#options.forwarding.originOf(req, head, target.authority);
-    this.#options.control.handle(req, res, { requestId, path: target.path, query: target.query, origin });
+    this.#options.control.handle(req, res, { requestId, path: target.path, query: target.query, origin, credentials: head.credentials });
   }
 
   #fail(req: IncomingMessage, res: ServerResponse, error: unknown, requestId: string): void {

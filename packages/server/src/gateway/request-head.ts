@@ -6,7 +6,10 @@ import { type Credentials, isCredential, NO_CREDENTIALS } from "../security/auth
 export interface RequestHead {
   /** Lower-case names, duplicates joined by `, `, cookies by `; `. Without `credentials`. */
   headers: Record<string, string>;
-  /** What may prove the caller: `passCredentials` adds to the headers what the function may see. */
+  /**
+   * What may prove the caller, those sent twice joined by `, `; every door takes them from here: where each took another of two, a proxy in
+   * front that looks at one would let the other pass. `passCredentials` adds to the headers what the function may see.
+   */
   credentials: Credentials;
   /** Undefined when there is none. */
   host: string | undefined;

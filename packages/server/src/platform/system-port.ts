@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { ControlHandler } from "../gateway/gateway.ts";
 import { createRequestId } from "../http/request-id.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "../metrics/prometheus-text.ts";
+import { NO_CREDENTIALS } from "../security/authentication/credentials.ts";
 
 const PATHS: ReadonlySet<string> = new Set(["/health", "/ready"]);
 
@@ -16,7 +17,8 @@ export class SystemPort {
   constructor(control: ControlHandler, scrape: () => Promise<Iterable<string>>) {
     this.#server = createServer((req, res) => {
       const [path = "", query = ""] = (req.url ?? "").split("?");
-      if (req.method === "GET" && PATHS.has(path)) control.handle(req, res, { requestId: createRequestId(), path, query, origin: "" });
+      if (req.method === "GET" && PATHS.has(path))
+        control.handle(req, res, { requestId: createRequestId(), path, query, origin: "", credentials: NO_CREDENTIALS });
       else if (req.method === "GET" && path === "/metrics") {
         scrape().then(
           (pieces) => Readable.from(pieces).pipe(res.setHeader("content-type", PROMETHEUS_CONTENT_TYPE)),

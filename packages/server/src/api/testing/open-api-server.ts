@@ -12,6 +12,7 @@ import { parseTarget } from "../../http/target.ts";
 import { createFunctionLogs, type FunctionLogs } from "../../logs/function-logs.ts";
 import { emptyMetrics } from "../../metrics/function-counters.ts";
 import { AccessControl } from "../../security/access-control.ts";
+import { NO_CREDENTIALS } from "../../security/authentication/credentials.ts";
 import type { QueueMessage } from "../../queue/port.ts";
 import { createControlApi } from "../control-api.ts";
 import type { ApiDependencies, Readiness } from "../dependencies.ts";
@@ -75,7 +76,8 @@ export async function openApiServer(t: TestContext, change: Partial<ApiDependenc
   });
   const server = createServer((request, response) => {
     const { path, query } = parseTarget(request.url ?? "/");
-    api.handle(request, response, { requestId: randomUUID(), path, query, origin: `http://${request.headers.host}` });
+    const origin = `http://${request.headers.host}`;
+    api.handle(request, response, { requestId: randomUUID(), path, query, origin, credentials: NO_CREDENTIALS });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;

@@ -10,7 +10,6 @@ import { createKeyText } from "../keys/key-text.ts";
 import { MemoryKeyStore } from "../keys/memory-key-store.ts";
 import { type Authentication, buildAuthenticationError, passCredentials } from "./authentication.ts";
 import { Authenticator } from "./authenticator.ts";
-import { readCredentials } from "./credentials.ts";
 
 const ADMIN = "an-admin-key,of-more-than-32,characters";
 
@@ -131,12 +130,6 @@ test("the refusal says what to do, and nothing of the key", async () => {
   assert.deepEqual(error.headers, { "WWW-Authenticate": 'Bearer realm="kube-serverless", error="invalid_token"' });
   assert.ok(!JSON.stringify([error.message, error.headers, error.details]).includes(wrong.slice(0, 16)));
   assert.match(buildAuthenticationError(ask({})).message, /send an API key/);
-});
-
-test("credentials are read from the raw headers, those sent twice together", () => {
-  const raw = ["Host", "x", "AUTHORIZATION", "Bearer a", "X-Api-Key", "1", "authorization", "Bearer b", "x-api-key", "2"];
-  assert.deepEqual(readCredentials(raw), { authorization: "Bearer a, Bearer b", "x-api-key": "1, 2" });
-  assert.deepEqual(readCredentials(["Accept", "*/*"]), {});
 });
 
 test("nobody gets in by any other text", async () => {

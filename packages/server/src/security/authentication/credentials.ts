@@ -13,21 +13,6 @@ export function isCredential(name: string): name is CredentialHeader {
   return name === "authorization" || name === "x-api-key";
 }
 
-/**
- * The credentials among `[name, value, …]`, those sent twice joined by `, `, as the gateway reads them: where each door took another of
- * two, a proxy in front that looks at one would let the other pass.
- */
-export function readCredentials(rawHeaders: readonly string[]): Credentials {
-  const credentials: Partial<Record<CredentialHeader, string>> = {};
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase();
-    if (!isCredential(name)) continue;
-    const before = credentials[name];
-    credentials[name] = before === undefined ? rawHeaders[i + 1]! : `${before}, ${rawHeaders[i + 1]}`;
-  }
-  return credentials;
-}
-
 const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
 
 /** The token of a bearer `Authorization`; undefined for other schemes, which are the function's own affair. */
