@@ -25,9 +25,7 @@ export class StreamTable<Value> {
   /** hot: the stream must not be there yet. */
   add(stream: number, value: Value): void {
     if ((this.#size + 1) * 2 > this.#streams.length) this.#grow();
-    const at = this.#find(stream);
-    this.#streams[at] = stream;
-    this.#values[at] = value;
+    this.#put(stream, value);
     this.#size++;
   }
 
@@ -71,17 +69,18 @@ export class StreamTable<Value> {
     return at;
   }
 
+  #put(stream: number, value: Value | undefined): void {
+    const at = this.#find(stream);
+    this.#streams[at] = stream;
+    this.#values[at] = value;
+  }
+
   #grow(): void {
     const streams = this.#streams;
     const values = this.#values;
     this.#streams = buildPlaces(streams.length * 2, 0);
     this.#values = buildPlaces<Value | undefined>(streams.length * 2, undefined);
-    for (const [index, stream] of streams.entries()) {
-      if (stream === 0) continue;
-      const at = this.#find(stream);
-      this.#streams[at] = stream;
-      this.#values[at] = values[index];
-    }
+    for (const [index, stream] of streams.entries()) if (stream !== 0) this.#put(stream, values[index]);
   }
 }
 

@@ -9,13 +9,14 @@ import { CheckCache } from "./check-cache.ts";
 import { CheckedReplica } from "./checked-replica.ts";
 import { ClusterView } from "./cluster-view.ts";
 import { type GenericPod, GenericPods } from "./generic-pods.ts";
-import { FRAMES_PORT, type PodClass, podClassKey, type PodView } from "./pod.ts";
+import { FRAMES_PORT, type PodClass, type PodView } from "./pod.ts";
 import type { PodApi } from "./pod-api.ts";
 import { PodClaims } from "./pod-claims.ts";
 import { type PodAddress, PodLink } from "./pod-link.ts";
 import { PodUpkeep } from "./pod-upkeep.ts";
 import { PodWrites } from "./pod-writes.ts";
 import type { PoolDeployment } from "./pool-deployment.ts";
+import { PoolOffer } from "./pool-offer.ts";
 import { PoolScaler } from "./pool-scaler.ts";
 import { ServingPods, TELL_GRACE_MS } from "./serving-pods.ts";
 
@@ -77,13 +78,12 @@ export class KubernetesProvider implements ReplicaProvider {
   readonly #clock: Clock;
   readonly #view = new ClusterView();
   readonly #generic: GenericPods;
+  readonly #offer: PoolOffer;
   readonly #serving: ServingPods;
   readonly #upkeep: PodUpkeep;
   readonly #writes: PodWrites;
   readonly #checks = new CheckCache();
   readonly #moduleKinds = new WeakMap<RevisionRef, "commonjs" | "esm">();
-  /** The last that was seen of each runtime: a pool may be empty for a moment. */
-  readonly #versions = new Map<string, string>();
   #go: GoPrograms | undefined;
   #nextId = 1;
   #stopping = false;
@@ -120,6 +120,7 @@ export class KubernetesProvider implements ReplicaProvider {
       maxSize: MAX_POOL_SIZE,
       onError: (error, { metadata }) => onError(error, "a pool could not be scaled", { deployment: metadata.name }),
     });
+    this.#offer = new PoolOffer(view, this.#generic, this.scaler);
   }
 
   start(): void {
@@ -204,12 +205,7 @@ export class KubernetesProvider implements ReplicaProvider {
   }
 
   runtimes(): readonly RuntimeInfo[] {
-    for (const { podClass, version } of this.#generic.counts().values()) this.#versions.set(podClass.runtime, version);
-    const names = new Set(this.#view.deployments.map(({ podClass }) => podClass.runtime));
-    return [...names].toSorted().map((name) => {
-      const version = this.#versions.get(name) ?? "";
-      return { name, language: languageOf(name), version, exact: isOfLine(name, version), available: true, hint: "" };
-    });
+    return this.#offer.runtimes();
   }
 
   installHint(runtime: string): string {
@@ -217,23 +213,11 @@ export class KubernetesProvider implements ReplicaProvider {
   }
 
   degraded(): readonly string[] {
-    const counts = this.#generic.counts();
-    const empty = this.#view.deployments
-      .filter(({ podClass, minSize }) => minSize > 0 && !counts.has(podClassKey(podClass)))
-      .map(({ podClass }) => `pool-${podClass.runtime}${podClass.isBuilder ? "-builder" : ""}-empty`);
-    return [...new Set(empty)];
+    return this.#offer.degraded();
   }
 
   async poolState(): Promise<readonly PoolState[]> {
-    const counts = this.#generic.counts();
-    return this.#view.deployments.map((deployment) => ({
-      runtime: deployment.podClass.runtime,
-      memoryMiB: deployment.podClass.memoryMiB,
-      waiting: counts.get(podClassKey(deployment.podClass))?.waiting ?? 0,
-      target: this.scaler.target(deployment),
-      // The cluster's own metrics tell it.
-      pssMiB: 0,
-    }));
+    return this.#offer.pools();
   }
 
   /** Claims and deletions that the API server has not taken yet. */
@@ -415,13 +399,6 @@ function isPodOf(pod: PodView, { uid, revision }: RevisionRef): boolean {
 function sayNoRuntime(runtime: string): KsError {
   const message = `RuntimeNotFound: there is no pool of the runtime ${runtime}. Enable it in the chart's values, with an image of it`;
   return new KsError("FUNCTION_FAILED", { message, details: { reason: "RuntimeNotFound", message } });
-}
-
-/** `nodejs18` and 18.20.8, `python39` and 3.9.6. */
-function isOfLine(runtime: string, version: string): boolean {
-  const digits = runtime.replace(/^[a-z]+/, "");
-  const [major = "", minor = ""] = version.split(".");
-  return digits === major || digits === major + minor;
 }
 
 /** FNV-1a. */

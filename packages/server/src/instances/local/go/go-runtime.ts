@@ -10,6 +10,7 @@ import { BASE_ENVIRONMENT, type StartPlan } from "../runtimes/language.ts";
 import type { Sandbox } from "../sandbox/port.ts";
 import type { GoBuilder, GoBuildRequest } from "../../go/go-builder.ts";
 import type { GoToolkits } from "./go-toolkits.ts";
+import { succeeds } from "../../../succeeds.ts";
 
 export interface GoRuntimeOptions {
   builder: GoBuilder;
@@ -107,7 +108,7 @@ export class GoRuntime implements GoSupport {
   async #stageProgram(artifactPath: string): Promise<string> {
     const folder = join(this.#options.functionsFolder, STAGED);
     const staged = join(folder, basename(dirname(artifactPath)));
-    if (await exists(staged)) return staged;
+    if (await succeeds(stat(staged))) return staged;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const work = `${staged}.${process.hrtime.bigint()}${UNFINISHED}`;
     try {
@@ -119,11 +120,4 @@ export class GoRuntime implements GoSupport {
     }
     return staged;
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -3,6 +3,7 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises
 import { join } from "node:path";
 import { runTied } from "../run-tied.ts";
 import type { InstalledVersion } from "./installed.ts";
+import { succeeds } from "../../../succeeds.ts";
 
 const COMPILE_TIMEOUT_MS = 60_000;
 
@@ -45,7 +46,7 @@ export class CompiledPython {
 
   async #prepare({ program, version }: InstalledVersion): Promise<string> {
     const target = join(this.#folder, `${version}-${await hashFolder(this.#sourceFolder)}`);
-    if (await exists(target)) return target;
+    if (await succeeds(stat(target))) return target;
     const work = `${target}.part`;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     try {
@@ -76,11 +77,4 @@ async function hashFolder(folder: string): Promise<string> {
   const paths = entries.filter((entry) => entry.isFile() && entry.name.endsWith(".py")).map((entry) => join(entry.parentPath, entry.name));
   for (const path of paths.sort()) hash.update(path.slice(folder.length)).update(await readFile(path));
   return hash.digest("hex").slice(0, 16);
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

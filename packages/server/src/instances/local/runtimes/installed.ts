@@ -2,6 +2,7 @@ import { access, constants, readFile, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Language } from "@kube-serverless/contracts";
 import { type ProgramProbes, type Question, resolvePrograms } from "./program-probes.ts";
+import { succeeds } from "../../../succeeds.ts";
 
 /** An interpreter or compiler that is there. */
 export interface InstalledVersion {
@@ -109,17 +110,10 @@ function pythonCandidates({ searchPath }: DetectOptions): string[] {
   return folders.flatMap((folder) => programs.map((program) => join(folder, program)));
 }
 
-async function isProgram(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** A package's version is that of its binary, so it need not be started to know. */
 async function readPackagedNode(folder: string): Promise<Probed> {
   const program = join(folder, "bin", "node");
-  if (!(await isProgram(program))) return undefined;
+  if (!(await succeeds(access(program, constants.X_OK)))) return undefined;
   const { version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as { version: string };
   // Written as v18.20.8 in some of them.
   return describeNode(program, `v${version.replace(/^v/, "")}`);

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { access, lstat, open, readFile, realpath, rename, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { promisify } from "node:util";
+import { succeeds } from "../../../succeeds.ts";
 
 const run = promisify(execFile);
 const TIMEOUT_MS = 5000;
@@ -153,13 +154,6 @@ async function identify(path: string): Promise<string | { failure: string } | un
   } catch {
     return (await succeeds(lstat(path))) ? { failure: "it is a link to what is not there" } : undefined;
   }
-}
-
-function succeeds(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => true,
-    () => false,
-  );
 }
 
 async function isScript(path: string): Promise<boolean> {
