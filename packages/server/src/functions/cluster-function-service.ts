@@ -1,5 +1,6 @@
 import { type FunctionSpec, KsError, type RuntimeInfo } from "@kube-serverless/contracts";
 import { defined } from "../defined.ts";
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import { KeyedTurns } from "../keyed-turns.ts";
 import { type DeclaredFunction, type DeclaredFunctions, storedOf } from "../store/declared.ts";
 import { checkIfMatch } from "./if-match.ts";
@@ -156,9 +157,7 @@ export class ClusterFunctionService implements FunctionService {
 
   /** The owner's word. */
   liveHere(uid: string): LiveView {
-    const dispatcher = this.#options.registry.byUid(uid)?.existingDispatcher;
-    const figures = { replicas: dispatcher?.replicas ?? 0, readyReplicas: dispatcher?.readyReplicas ?? 0 };
-    return { ...figures, ...defined({ lastInvocation: this.#options.lastInvocation(uid) }) };
+    return this.#live(uid, this.#options.registry.byUid(uid)?.existingDispatcher);
   }
 
   /** The code of what this gateway was asked to delete, until that is over. */
@@ -211,9 +210,13 @@ export class ClusterFunctionService implements FunctionService {
     if (ending !== undefined) return showDeleting(await this.#view(ending.declared));
     const entry = this.#deleting.get(name)?.entry;
     if (entry === undefined) return undefined;
-    const { existingDispatcher: dispatcher, stored } = entry;
-    const lastInvocation = this.#options.lastInvocation(stored.uid);
-    return showDeleting({ stored, replicas: dispatcher?.replicas ?? 0, readyReplicas: dispatcher?.readyReplicas ?? 0, lastInvocation });
+    const { existingDispatcher, stored } = entry;
+    return showDeleting({ stored, lastInvocation: undefined, ...this.#live(stored.uid, existingDispatcher) });
+  }
+
+  #live(uid: string, dispatcher: Dispatcher | undefined): LiveView {
+    const figures = { replicas: dispatcher?.replicas ?? 0, readyReplicas: dispatcher?.readyReplicas ?? 0 };
+    return { ...figures, ...defined({ lastInvocation: this.#options.lastInvocation(uid) }) };
   }
 
   async #view(declared: DeclaredFunction): Promise<FunctionView> {

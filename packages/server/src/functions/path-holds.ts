@@ -1,4 +1,3 @@
-import type { HttpTrigger } from "@kube-serverless/contracts";
 import type { Clock } from "../clock.ts";
 import type { SpecWithoutCode } from "../store/port.ts";
 import type { FunctionRegistry } from "./registry.ts";
@@ -96,9 +95,4 @@ export class PathHolds {
     const routes = [...this.#holds.values()].filter((hold) => hold.uid === uid).flatMap((hold) => hold.routes);
     this.#table.set(uid, routes);
   }
-}
-
-/** True where others have to be asked before a spec is written. */
-export function hasPaths({ triggers }: Pick<SpecWithoutCode, "triggers">): boolean {
-  return triggers.some((trigger): trigger is HttpTrigger => trigger.type === "http");
 }

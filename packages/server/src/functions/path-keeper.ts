@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { type FunctionSpec, KsError } from "@kube-serverless/contracts";
+import { defined } from "../defined.ts";
 import type { DeclaredFunction, DeclaredFunctions } from "../store/declared.ts";
-import { type HoldEnd, type HoldRequest, hasPaths, type PathHolds } from "./path-holds.ts";
+import { type HoldEnd, type HoldRequest, type PathHolds } from "./path-holds.ts";
 import type { FunctionRegistry } from "./registry.ts";
 import { buildRoutes } from "./route-table.ts";
 import { refuseTakenPath } from "./spec-refusals.ts";
@@ -33,10 +34,11 @@ export class PathKeeper {
    * @throws KsError `ROUTE_CONFLICT`
    */
   async holding<W extends DeclaredFunction | undefined>(uid: string, spec: FunctionSpec, write: () => Promise<W>): Promise<W> {
-    if (!hasPaths(spec)) return write();
+    const routes = buildRoutes(uid, spec);
+    if (routes.length === 0) return write();
     const { holds, registry } = this.#options;
     const { name, triggers } = spec;
-    refuseTakenPath(registry.reservedRoutes, buildRoutes(uid, spec));
+    refuseTakenPath(registry.reservedRoutes, routes);
     const id = randomUUID();
     const request = { id, uid, name, triggers };
     let written: W | undefined;
@@ -50,7 +52,7 @@ export class PathKeeper {
     try {
       return (written = await write());
     } finally {
-      const end = { id, ...(written === undefined ? {} : { written: { uid: written.uid, name, generation: written.generation } }) };
+      const end = { id, ...defined({ written: written && { uid: written.uid, name, generation: written.generation } }) };
       holds.end(end);
       await Promise.resolve(this.#end(end)).catch(() => undefined);
     }

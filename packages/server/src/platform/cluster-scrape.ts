@@ -2,7 +2,7 @@ import type { FunctionRegistry } from "../functions/registry.ts";
 import type { ScrapedFunction } from "../metrics/exposition.ts";
 import { readCounters, type SharedCounters } from "../metrics/shared-counters.ts";
 import type { Gateways } from "./gateways.ts";
-import { liveFigures } from "./shared.ts";
+import { scrapedAs } from "./shared.ts";
 
 interface ScrapeParts {
   registry: FunctionRegistry;
@@ -18,12 +18,7 @@ export function createClusterScrape({ registry, gateways, counters }: ScrapePart
   const tell = (): OwnedFunction[] =>
     [...registry.entries()]
       .filter(({ stored }) => gateways.isOwner(stored.uid))
-      .map(({ stored, existingDispatcher }) => ({
-        name: stored.spec.name,
-        counters: counters.encoded(stored.uid),
-        queued: existingDispatcher?.queued ?? 0,
-        ...liveFigures(existingDispatcher),
-      }));
+      .map((entry) => scrapedAs(entry, counters.encoded(entry.stored.uid)));
   const askAll = gateways.askAll("scrape", tell);
   return async () => {
     const told = new Map<string, ScrapedFunction>();

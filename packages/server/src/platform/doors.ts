@@ -4,6 +4,7 @@ import type { ApiDependencies, Readiness } from "../api/dependencies.ts";
 import type { ControlApi } from "../api/control-api.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/options.ts";
+import { defined } from "../defined.ts";
 import type { FunctionService } from "../functions/port.ts";
 import type { FunctionEntry, FunctionRegistry } from "../functions/registry.ts";
 import { CallAdmission } from "../gateway/call-admission.ts";
@@ -25,7 +26,7 @@ import type { Access } from "./access.ts";
 import type { BannerFacts } from "./banner.ts";
 import type { CallRecorder } from "./call-recorder.ts";
 import type { Machine } from "./machine.ts";
-import { liveFigures, pricesOf, readTls } from "./shared.ts";
+import { pricesOf, readTls, scrapedAs } from "./shared.ts";
 import type { Triggers } from "./triggers.ts";
 
 /** Answers that are complete may take so long to leave. */
@@ -175,12 +176,7 @@ function apiDependencies(
 
 /** What this process itself counts. */
 function scrapeOwn({ registry, metrics }: DoorParts): ScrapedFunction[] {
-  return [...registry.entries()].map(({ stored, existingDispatcher }) => ({
-    name: stored.spec.name,
-    counters: metrics.peek(stored.uid),
-    queued: existingDispatcher?.queued ?? 0,
-    ...liveFigures(existingDispatcher),
-  }));
+  return [...registry.entries()].map((entry) => scrapedAs(entry, metrics.peek(entry.stored.uid)));
 }
 
 async function scrape(parts: DoorParts, functions: readonly ScrapedFunction[]): Promise<Iterable<string>> {
@@ -205,7 +201,7 @@ function createGateway(parts: DoorParts, control: ControlApi, bodies: BodyBudget
     clock,
     guard: new RequestGuard({ allowedHosts, allowedOrigins, enforced, functionHosts: functionHostsOf(config) }),
     registry,
-    ...(findMissing === undefined ? {} : { findMissing }),
+    ...defined({ findMissing }),
     control,
     forwarding,
     admission: new CallAdmission({

@@ -38,14 +38,20 @@ import { createGateways } from "./gateways.ts";
 import { LiveStatusLoop } from "./live-status.ts";
 import type { Machine } from "./machine.ts";
 import { createReplicas } from "./replicas.ts";
-import { createTracer, existingDispatchers, liveFigures, openFunctionLogs, pricesOf, shutDownError } from "./shared.ts";
+import {
+  createTracer,
+  existingDispatchers,
+  LAST_SPANS_MS,
+  liveFigures,
+  openFunctionLogs,
+  pricesOf,
+  QUEUES_GRACE_MS,
+  shutDownError,
+} from "./shared.ts";
 import type { Platform } from "./standalone.ts";
 import { SystemPort } from "./system-port.ts";
 import { Triggers } from "./triggers.ts";
 
-/** What queues still hold may take so long to be given back. */
-const QUEUES_GRACE_MS = 1000;
-const LAST_SPANS_MS = 2000;
 const LEASE_NAME = "kube-serverless-leader";
 const NO_BROKER = "No broker is named: give the gateways --amqp-url with a RabbitMQ";
 

@@ -19,6 +19,11 @@ export function liveFigures(dispatcher: Dispatcher | undefined): { inFlight: num
   return { inFlight: dispatcher?.inFlight ?? 0, replicas: dispatcher?.replicas ?? 0 };
 }
 
+/** A function as `/metrics` shows it, with the counters that are known of it. */
+export function scrapedAs<Counters>({ stored, existingDispatcher }: FunctionEntry, counters: Counters) {
+  return { name: stored.spec.name, counters, queued: existingDispatcher?.queued ?? 0, ...liveFigures(existingDispatcher) };
+}
+
 /** What the configuration says of costs. */
 export function pricesOf({ costPerGbSecond, costPerInvocation }: Config): Prices {
   return { perGbSecond: costPerGbSecond, perInvocation: costPerInvocation };
@@ -37,6 +42,11 @@ export function openFunctionLogs({ dataFolder }: Config, name: string, clock: Cl
 export function shutDownError(): KsError {
   return new KsError("DRAINING", { message: "The server shut down before the call got a place", details: { phase: "queued" } });
 }
+
+/** What queues still hold may take so long to be given back. */
+export const QUEUES_GRACE_MS = 1000;
+/** Spans that are not sent yet may take so long to leave. */
+export const LAST_SPANS_MS = 2000;
 
 /** The SDK is loaded only where spans are wanted. */
 export async function createTracer(config: Config, machine: Machine, log: Logger): Promise<CallTracer | undefined> {

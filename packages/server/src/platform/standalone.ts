@@ -21,12 +21,17 @@ import { createFunctions } from "./functions.ts";
 import { findLocalRuntimes } from "./local-runtimes.ts";
 import type { Machine } from "./machine.ts";
 import { openQueues } from "./queues.ts";
-import { createTracer, existingDispatchers, liveFigures, openFunctionLogs, pricesOf, shutDownError } from "./shared.ts";
+import {
+  createTracer,
+  existingDispatchers,
+  LAST_SPANS_MS,
+  liveFigures,
+  openFunctionLogs,
+  pricesOf,
+  QUEUES_GRACE_MS,
+  shutDownError,
+} from "./shared.ts";
 import { Triggers } from "./triggers.ts";
-
-/** What queues still hold may take so long to be given back. */
-const QUEUES_GRACE_MS = 1000;
-const LAST_SPANS_MS = 2000;
 
 /** The running server of one machine. */
 export interface Platform {

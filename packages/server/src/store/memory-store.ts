@@ -1,4 +1,5 @@
 import { KsError } from "@kube-serverless/contracts/error";
+import { defined } from "../defined.ts";
 import type { CronFailure, CronOutcome, CronRun, Store, StoredFunction } from "./port.ts";
 
 /** A store without a disk, for unit tests and simulations. */
@@ -103,7 +104,7 @@ class HeapStore implements MemoryStore {
   }
 
   async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
-    this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...(failure === undefined ? {} : { failure }) });
+    this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...defined({ failure }) });
   }
 
   async openCronRuns(): Promise<CronRun[]> {

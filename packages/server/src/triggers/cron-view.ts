@@ -1,4 +1,5 @@
 import type { CronBody } from "@kube-serverless/contracts";
+import { defined } from "../defined.ts";
 import type { CronRun } from "../store/port.ts";
 import type { UpcomingCronRun } from "./cron.ts";
 import { readCronTriggerId } from "./trigger-id.ts";
@@ -15,7 +16,7 @@ export function buildCronView(upcoming: readonly UpcomingCronRun[], runs: readon
       ...readCronTriggerId(triggerId),
       plannedAt: formatTime(plannedAtMs),
       state: state === "handed-over" ? "running" : state,
-      ...(requestId === undefined ? {} : { requestId }),
+      ...defined({ requestId }),
       ...failure,
     })),
   };

@@ -1,4 +1,5 @@
 import { KsError } from "@kube-serverless/contracts";
+import { defined } from "../../defined.ts";
 import type { ApiClient } from "../../kubernetes/api-client.ts";
 import { hasStatus } from "../../kubernetes/api-error.ts";
 import type { Persisted } from "../../kubernetes/resource.ts";
@@ -39,7 +40,7 @@ export class KubernetesCronStore implements CronStore {
   }
 
   async finishCronRun(triggerId: string, plannedAtMs: number, outcome: CronOutcome, failure?: CronFailure): Promise<void> {
-    await this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...(failure === undefined ? {} : { failure }) });
+    await this.#changeRun(triggerId, plannedAtMs, { state: outcome, ...defined({ failure }) });
   }
 
   async openCronRuns(): Promise<CronRun[]> {
